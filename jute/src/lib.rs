@@ -24,5 +24,7 @@ pub use data::{Acl, Id, Perms, Stat};
 pub use error_code::{ERROR_CODES, ErrorCode};
 pub use frame::{BadLength, begin_frame, end_frame, split_frame};
 pub use ids::{SessionId, Version, Xid, Zxid};
+pub use nom::Err as ParseFailure;
+pub use nom::error::ErrorKind as MalformedKind;
 pub use opcode::{OPCODES, OpCode, OpKind};
 pub use primitive::{Decode, Encode, Malformed, Parsed, Text, decode_all};

@@ -1,0 +1,2 @@
+//! Rookeeper.
+pub mod tree;

@@ -1,0 +1,213 @@
+//! The rules of writes, each shown on a small tree.
+
+use bytes::Bytes;
+use jute::reply::{EventType, MultiResult};
+use jute::{Acl, OpCode, Perms, SessionId, Version};
+
+use super::*;
+use crate::tree::{Changes, Holder, Origin, Submission, Tree};
+
+const S1: SessionId = SessionId(0x1_0000_0001);
+
+fn holder(connection: u64) -> Holder {
+    Holder { server: 1, boot: 1, connection }
+}
+
+fn submission(session: SessionId, write: Write) -> Submission {
+    let origin = Origin { holder: holder(session.0 as u64), session, xid: jute::Xid(1) };
+    Submission { origin, admission: Admission { skip_acl: false, ..Admission::internal() }, write }
+}
+
+fn create(path: &str, flags: i32) -> Write {
+    Write::Create {
+        op: OpCode::Create,
+        path: path.into(),
+        data: Some(Bytes::from_static(b"x")),
+        acl: Some(vec![Acl::anyone(Perms::ALL)]),
+        flags,
+        ttl_ms: -1,
+    }
+}
+
+fn delete(path: &str) -> Write {
+    Write::Delete { path: path.into(), version: Version::ANY }
+}
+
+/// Applies a write for session 1 and takes its changes in.
+fn run(tree: &mut Tree, write: Write) -> Applied {
+    let (applied, changes) = attempt(tree, write);
+    tree.absorb(&changes);
+    tree.check_invariants().unwrap();
+    applied
+}
+
+fn attempt(tree: &Tree, write: Write) -> (Applied, Changes) {
+    let mut draft = Draft::over(tree);
+    let submission = submission(S1, write);
+    let applied = apply(&mut draft, &Proposal { time_ms: 1_000, submission: &submission });
+    (applied, draft.finish())
+}
+
+fn tree_with(paths: &[&str]) -> Tree {
+    let mut tree = Tree::new();
+    run(&mut tree, Write::OpenSession { timeout_ms: 4_000, password: [7; 16] });
+    for path in paths {
+        run(&mut tree, create(path, 0)).outcome.unwrap();
+    }
+    tree
+}
+
+#[test]
+fn a_new_tree_shows_upstreams_odd_counts() {
+    let tree = Tree::new();
+    tree.check_invariants().unwrap();
+    let cversion = |path: &str| tree.find(path).unwrap().stat().cversion;
+    assert_eq!((cversion("/"), cversion("/zookeeper"), cversion("/zookeeper/quota")), (-1, -2, 0));
+    assert_eq!(tree.find("/zookeeper/config").unwrap().stat().aversion, Version(-1));
+    assert_eq!(tree.node_count(), 4);
+}
+
+#[test]
+fn every_write_consumes_a_zxid_whatever_comes_of_it() {
+    let mut tree = tree_with(&["/a"]);
+    let before = tree.zxid();
+    assert!(run(&mut tree, create("/a", 0)).outcome.is_err());
+    assert_eq!(tree.zxid().0, before.0 + 1);
+}
+
+#[test]
+fn a_sequence_number_counts_all_children_ever_created_and_no_failures() {
+    let mut tree = tree_with(&["/a", "/a/x"]);
+    run(&mut tree, delete("/a/x")).outcome.unwrap();
+    assert!(run(&mut tree, create("/a/b/c", 2)).outcome.is_err());
+    let applied = run(&mut tree, create("/a/", 2));
+    assert_eq!(applied.outcome, Ok(Body::Path(Some("/a/0000000001".into()))));
+    assert_eq!(tree.find("/a").unwrap().stat().cversion, 3);
+}
+
+#[test]
+fn a_refused_multi_leaves_no_trace_but_its_zxid() {
+    let tree = tree_with(&["/a", "/a/b"]);
+    let writes = vec![create("/a/c", 0), delete("/a/b"), delete("/a"), create("/z", 0)];
+
+    let (applied, changes) = attempt(&tree, Write::Multi(writes));
+
+    let failed =
+        [ErrorCode::Ok, ErrorCode::Ok, ErrorCode::NotEmpty, ErrorCode::RuntimeInconsistency];
+    let results = failed.map(MultiResult::Failed).to_vec();
+    assert_eq!(applied.outcome, Ok(Body::Multi(results)));
+    assert!(applied.events.is_empty() && changes.nodes.is_empty());
+    assert_eq!(changes.progress.zxid.0, tree.zxid().0 + 1);
+}
+
+#[test]
+fn a_multi_sees_its_own_edits() {
+    let mut tree = tree_with(&[]);
+    let set = Write::SetData { path: "/m".into(), data: None, version: Version(0) };
+    let applied = run(&mut tree, Write::Multi(vec![create("/m", 0), set, delete("/m")]));
+    let kinds: Vec<_> = applied.events.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            EventType::NodeCreated,
+            EventType::NodeChildrenChanged,
+            EventType::NodeDataChanged,
+            EventType::NodeDeleted,
+            EventType::NodeChildrenChanged
+        ]
+    );
+    assert!(tree.find("/m").is_none());
+}
+
+#[test]
+fn a_closed_session_takes_its_ephemerals_along_under_one_zxid() {
+    let mut tree = tree_with(&["/a"]);
+    run(&mut tree, create("/a/e1", 1)).outcome.unwrap();
+    run(&mut tree, create("/a/e2", 1)).outcome.unwrap();
+    let applied = run(&mut tree, Write::CloseSession { expired_holder: None });
+    assert!(applied.events.iter().all(|event| event.zxid == applied.zxid));
+    assert_eq!(tree.find("/a").unwrap().children_present(), 0);
+    let refused = run(&mut tree, create("/b", 0));
+    assert_eq!(refused.outcome, Err(Refusal::SessionExpired { session: S1 }));
+}
+
+#[test]
+fn a_moved_session_writes_only_from_its_new_connection() {
+    let mut tree = tree_with(&[]);
+    let mut moved = submission(S1, Write::AttachSession { timeout_ms: 8_000 });
+    moved.origin.holder = holder(99);
+    let mut draft = Draft::over(&tree);
+    let applied = apply(&mut draft, &Proposal { time_ms: 0, submission: &moved });
+    let changes = draft.finish();
+    assert_eq!(applied.zxid, tree.zxid(), "an attach is no transaction");
+    tree.absorb(&changes);
+
+    let refused = run(&mut tree, create("/late", 0));
+    assert_eq!(refused.outcome, Err(Refusal::SessionMoved { session: S1 }));
+    let expiry = Write::CloseSession { expired_holder: Some(holder(S1.0 as u64)) };
+    assert!(run(&mut tree, expiry).outcome.is_err(), "the expiry of the old holder comes too late");
+}
+
+#[test]
+fn a_child_of_an_ephemeral_is_refused_after_path_and_existence() {
+    let mut tree = tree_with(&[]);
+    run(&mut tree, create("/e", 1)).outcome.unwrap();
+    assert_eq!(
+        run(&mut tree, create("/e/x", 0)).outcome,
+        Err(Refusal::NoChildrenForEphemerals { path: "/e".into() })
+    );
+    assert!(matches!(run(&mut tree, create("/e/.", 0)).outcome, Err(Refusal::BadPath { .. })));
+    assert!(matches!(run(&mut tree, create("/no/./x", 0)).outcome, Err(Refusal::NoNode { .. })));
+    assert!(matches!(run(&mut tree, create("/", 0)).outcome, Err(Refusal::NodeExists { .. })));
+    assert!(matches!(run(&mut tree, delete("/")).outcome, Err(Refusal::SystemNode { .. })));
+}
+
+#[test]
+fn the_end_of_a_counter_begins_an_epoch() {
+    let mut tree = tree_with(&[]);
+    tree.restore_progress(Progress { zxid: Zxid::new(3, u32::MAX), term: 1 });
+    assert_eq!(run(&mut tree, create("/a", 0)).zxid, Zxid::new(4, 1));
+}
+
+#[test]
+fn quota_statistics_count_the_root_of_the_quota_and_follow_every_change() {
+    let mut tree = tree_with(&["/q", "/q/a", "/zookeeper/quota/q"]);
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_limits", 0)).outcome.unwrap();
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_stats", 0)).outcome.unwrap();
+    let stats = |tree: &Tree| {
+        let node = tree.find("/zookeeper/quota/q/zookeeper_stats").unwrap();
+        assert_eq!(node.stat().version, Version(0));
+        String::from_utf8(node.data().unwrap().to_vec()).unwrap()
+    };
+    assert_eq!(stats(&tree), "count=2,bytes=2");
+    run(&mut tree, create("/q/b", 0)).outcome.unwrap();
+    let data = Some(Bytes::from_static(b"four"));
+    run(&mut tree, Write::SetData { path: "/q/a".into(), data, version: Version::ANY });
+    run(&mut tree, delete("/q/b")).outcome.unwrap();
+    assert_eq!(stats(&tree), "count=2,bytes=5");
+}
+
+#[test]
+fn a_batch_is_read_back_as_it_was_written() {
+    let writes = vec![
+        create("/a", 3),
+        delete("/b"),
+        Write::Multi(vec![create("/c", 0), Write::Check { path: "/".into(), version: Version(3) }]),
+        Write::SetAcl { path: "/a".into(), acl: None, version: Version(1) },
+        Write::OpenSession { timeout_ms: 5, password: [3; 16] },
+        Write::AttachSession { timeout_ms: 6 },
+        Write::CloseSession { expired_holder: None },
+        Write::CloseSession { expired_holder: Some(holder(4)) },
+        Write::Reap { path: "/c".into(), never_used_ms_max: 9 },
+        Write::Refused(ErrorCode::MarshallingError),
+    ];
+    let submissions = writes.into_iter().map(|write| submission(S1, write)).collect();
+    let batch = crate::tree::Batch { time_ms: 77, submissions };
+    let mut out = bytes::BytesMut::new();
+    jute::Encode::encode(&batch, &mut out);
+    let bytes = out.freeze();
+    assert_eq!(crate::tree::Batch::from_bytes(&bytes).unwrap(), batch);
+    for cut in 0..bytes.len() {
+        assert!(crate::tree::Batch::from_bytes(&bytes.slice(..cut)).is_err(), "cut at {cut}");
+    }
+}

@@ -8,6 +8,7 @@
 //! reply that could show its effect, because both are pushed while the tree is locked.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
@@ -108,6 +109,7 @@ struct State {
 /// The outbox of one connection.
 pub struct Outbox {
     id: ConnectionId,
+    peer: SocketAddr,
     bytes_max: usize,
     state: Mutex<State>,
     wake: Notify,
@@ -115,7 +117,12 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty outbox that closes itself beyond `bytes_max` of unsent notifications.
-    pub fn new(id: ConnectionId, identities: Arc<[Id]>, bytes_max: usize) -> Outbox {
+    pub fn new(
+        id: ConnectionId,
+        identities: Arc<[Id]>,
+        peer: SocketAddr,
+        bytes_max: usize,
+    ) -> Outbox {
         let state = State {
             buffer: BytesMut::new(),
             identities,
@@ -125,12 +132,17 @@ impl Outbox {
             seat: None,
             traffic: Traffic::default(),
         };
-        Outbox { id, bytes_max, state: Mutex::new(state), wake: Notify::new() }
+        Outbox { id, peer, bytes_max, state: Mutex::new(state), wake: Notify::new() }
     }
 
     /// The connection.
     pub fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Where the connection comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Waits until something was pushed. May return without reason; never misses one.

@@ -1,2 +1,3 @@
 //! Rookeeper.
 pub mod tree;
+pub mod watch;

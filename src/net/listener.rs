@@ -70,6 +70,12 @@ pub struct Accepted {
     pub place: Place,
 }
 
+/// A port that is taken and not yet listened on: connections are refused.
+pub struct Reserved {
+    socket: TcpSocket,
+    limits: Limits,
+}
+
 /// A port that is listened on.
 pub struct Listener {
     socket: TcpListener,
@@ -78,22 +84,22 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `port` of `host`, or of every address of this machine.
+    /// Takes `port` of `host`, or of every address of this machine, without listening yet: clients
+    /// are to find it closed until the server can answer.
     ///
     /// # Errors
     ///
     /// [`BindError`], naming the address and what to do.
-    pub async fn bind(
+    pub async fn reserve(
         host: Option<&str>,
         port: u16,
-        backlog: Option<u32>,
         keep_alive: bool,
         limits: Limits,
-    ) -> Result<Listener, BindError> {
+    ) -> Result<Reserved, BindError> {
         let mut failure = None;
         for address in addresses(host, port).await? {
-            match listen(address, backlog.unwrap_or(BACKLOG), keep_alive) {
-                Ok(socket) => return Ok(Listener { socket, limits, crowd: Arc::default() }),
+            match bind(address, keep_alive) {
+                Ok(socket) => return Ok(Reserved { socket, limits }),
                 Err(error) => failure = Some((address, error)),
             }
         }
@@ -166,11 +172,23 @@ async fn addresses(host: Option<&str>, port: u16) -> Result<Vec<SocketAddr>, Bin
     }
 }
 
-fn listen(address: SocketAddr, backlog: u32, keep_alive: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, keep_alive: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     // Accepted sockets inherit this.
     socket.set_keepalive(keep_alive)?;
     socket.bind(address)?;
-    socket.listen(backlog)
+    Ok(socket)
+}
+
+impl Reserved {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// Another process took the port between the two steps, or the system refuses.
+    pub fn listen(self, backlog: Option<u32>) -> io::Result<Listener> {
+        let socket = self.socket.listen(backlog.unwrap_or(BACKLOG))?;
+        Ok(Listener { socket, limits: self.limits, crowd: Arc::default() })
+    }
 }

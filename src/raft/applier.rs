@@ -148,7 +148,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 
     async fn install_snapshot(
         &mut self,
-        _: &openraft::alias::SnapshotMetaOf<TypeConfig>,
+        _: &openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
         _: Flushed,
     ) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "a standalone server has no peers"))
@@ -156,7 +156,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, Flushed>>> {
+    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, Flushed>>> {
         let Some(mut applied) = self.store.flushed_state(APPLIED)? else { return Ok(None) };
         let last_log_id = decode_log_id(&mut applied)?;
         let last_membership = match self.store.flushed_state(MEMBERSHIP)? {
@@ -172,7 +172,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 pub(super) struct Flusher {
     store: TreeStore,
     fault: Fault,
-    meta: openraft::alias::SnapshotMetaOf<TypeConfig>,
+    meta: openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Flusher {
@@ -180,7 +180,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Flusher {
 
     async fn build_snapshot(
         &mut self,
-    ) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, Flushed>> {
+    ) -> io::Result<openraft::type_config::alias::SnapshotOf<TypeConfig, Flushed>> {
         let store = self.store.clone();
         let flushed = tokio::task::spawn_blocking(move || {
             store.flush()?;

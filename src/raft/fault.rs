@@ -38,3 +38,10 @@ impl Fault {
         }
     }
 }
+
+/// openraft speaks of faults of storage as I/O errors.
+impl From<crate::store::StoreError> for std::io::Error {
+    fn from(error: crate::store::StoreError) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}

@@ -15,6 +15,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::{ServerState, SnapshotPolicy};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -182,7 +183,7 @@ impl Ensemble {
 
     /// Index of the last entry of the log.
     pub fn log_position(&self) -> Option<u64> {
-        self.raft.metrics().borrow().last_log_index
+        self.raft.metrics().borrow_watched().last_log_index
     }
 
     /// Bytes of the tree's store that a restart would replay from the log.

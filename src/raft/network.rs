@@ -59,7 +59,7 @@ impl RaftNetworkV2<TypeConfig> for NoPeer {
     async fn full_snapshot(
         &mut self,
         _: Vote,
-        _: openraft::alias::SnapshotOf<TypeConfig, Flushed>,
+        _: openraft::type_config::alias::SnapshotOf<TypeConfig, Flushed>,
         _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jute::Encode as _;
 use openraft::impls::leader_id_std;
-use openraft::{EntryPayload, Membership as _Membership};
+use openraft::vote::RaftLeaderId;
+use openraft::EntryPayload;
 
 use crate::tree::Batch;
 
@@ -23,16 +24,16 @@ openraft::declare_raft_types!(
         Node = Member,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
-        Entry = openraft::Entry<leader_id_std::CommittedLeaderId<u64>, Self::Payload>,
+        Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>,
         Vote = openraft::Vote<Self::LeaderId>,
         AsyncRuntime = openraft::TokioRuntime,
 );
 
-pub(super) type Entry = openraft::alias::EntryOf<TypeConfig>;
-pub(super) type LogId = openraft::alias::LogIdOf<TypeConfig>;
-pub(super) type Vote = openraft::alias::VoteOf<TypeConfig>;
-pub(super) type Membership = _Membership<u64, Member>;
-pub(super) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub(super) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub(super) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub(super) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub(super) type Membership = openraft::Membership<u64, Member>;
+pub(super) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 
 /// A member of the ensemble, as the log names it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -144,7 +145,7 @@ pub(super) fn decode_entry(index: u64, bytes: &Bytes) -> Result<Entry, Unreadabl
 
 /// Names the entry at `index`, proposed in `term`.
 pub(super) fn log_id(term: u64, index: u64) -> LogId {
-    LogId { leader_id: leader_id_std::CommittedLeaderId::new(term), index }
+    LogId { leader_id: leader_id_std::LeaderId { term, voted_for: 0 }.to_committed(), index }
 }
 
 /// Writes the name of an entry, or that there is none.

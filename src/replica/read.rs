@@ -206,7 +206,7 @@ impl Replica {
         let mut watches = self.watches.lock();
         match watch::reset(&mut watches, request, reading.connection, lookup) {
             Ok(events) => (events, Ok(Body::Empty)),
-            Err(_) => (Vec::new(), Err(ErrorCode::MarshallingError)),
+            Err(null) => (null.owed, Err(ErrorCode::MarshallingError)),
         }
     }
 }

@@ -135,7 +135,7 @@ impl Connection {
                 () = &mut sessionless, if !has_session => {
                     return End::Violation(format!("no session within {sessionless_ms} ms"));
                 }
-                _ = stop.wait_for(|stop| *stop) => return End::Over,
+                () = stopped(&mut stop) => return End::Over,
             }
         }
     }
@@ -214,4 +214,10 @@ async fn read_some(
         input.reserve(READ_BYTES);
     }
     reader.read_buf(input).await
+}
+
+/// Waits until the server is told to stop.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Whoever could tell is gone: that is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -107,7 +107,7 @@ impl Connection {
     }
 
     async fn open_session(&mut self, mut handshaking: Handshaking) -> Result<Step, End> {
-        let session = self.service.session_ids.lock().next();
+        let session = self.service.session_ids.lock().next_id();
         handshaking.response.session_id = session;
         let response = &handshaking.response;
         let write = Write::OpenSession {

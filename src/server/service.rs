@@ -79,7 +79,7 @@ pub async fn serve(service: Arc<Service>, listener: Listener, mut stop: watch::R
                 }
             },
             Some(_) = tasks.join_next() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = connection::stopped(&mut stop) => break,
         }
     }
     drop(listener);

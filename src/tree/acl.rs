@@ -83,7 +83,7 @@ fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
 /// [`Refusal::InvalidAcl`]: nothing is left, or an entry is one that nobody could match.
 ///
 /// Source: ZooKeeper, `PrepRequestProcessor.fixupACL`.
-pub fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>, Refusal> {
+pub(super) fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>, Refusal> {
     let mut sent: Vec<&Acl> = Vec::new();
     for entry in acl.unwrap_or_default() {
         if !sent.contains(&entry) {

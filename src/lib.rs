@@ -1,2 +1,3 @@
 //! Rookeeper.
+pub mod store;
 pub mod tree;

@@ -188,6 +188,39 @@ fn quota_statistics_count_the_root_of_the_quota_and_follow_every_change() {
 }
 
 #[test]
+fn quota_statistics_that_started_too_low_count_on_below_zero() {
+    let mut tree = tree_with(&["/q", "/zookeeper/quota/q"]);
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_stats", 0)).outcome.unwrap();
+    for path in ["/q/a", "/q/b", "/q/c", "/q/d", "/zookeeper/quota/q/zookeeper_limits"] {
+        run(&mut tree, create(path, 0)).outcome.unwrap();
+    }
+    let set = |text: &'static str| Write::SetData {
+        path: "/zookeeper/quota/q/zookeeper_limits".into(),
+        data: Some(Bytes::from_static(text.as_bytes())),
+        version: Version::ANY,
+    };
+    run(&mut tree, set("count=-1,bytes=-1")).outcome.unwrap();
+    for path in ["/q/a", "/q/b", "/q/c", "/q/d"] {
+        run(&mut tree, delete(path)).outcome.unwrap();
+    }
+    let stats = tree.find("/zookeeper/quota/q/zookeeper_stats").unwrap();
+    assert_eq!(stats.data(), Some(&b"count=-3,bytes=-3"[..]));
+}
+
+#[test]
+fn quota_statistics_written_by_a_client_wrap_as_upstreams_do() {
+    let mut tree = tree_with(&["/q", "/zookeeper/quota/q"]);
+    let stats = "/zookeeper/quota/q/zookeeper_stats";
+    run(&mut tree, create(stats, 0)).outcome.unwrap();
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_limits", 0)).outcome.unwrap();
+    let data = Some(Bytes::from_static(b"count=9223372036854775807,bytes=0"));
+    run(&mut tree, Write::SetData { path: stats.into(), data, version: Version::ANY });
+    run(&mut tree, create("/q/a", 0)).outcome.unwrap();
+    let text = tree.find(stats).unwrap().data().unwrap();
+    assert_eq!(text, b"count=-9223372036854775808,bytes=1");
+}
+
+#[test]
 fn a_batch_is_read_back_as_it_was_written() {
     let writes = vec![
         create("/a", 3),

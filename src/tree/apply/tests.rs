@@ -5,7 +5,7 @@ use jute::reply::{EventType, MultiResult};
 use jute::{Acl, OpCode, Perms, SessionId, Version};
 
 use super::*;
-use crate::tree::{Changes, Holder, Origin, Submission, Tree};
+use crate::tree::{Changes, Holder, NodeChange, Origin, Owner, Submission, Tree};
 
 const S1: SessionId = SessionId(0x1_0000_0001);
 
@@ -98,6 +98,52 @@ fn a_refused_multi_leaves_no_trace_but_its_zxid() {
     assert_eq!(applied.outcome, Ok(Body::Multi(results)));
     assert!(applied.events.is_empty() && changes.nodes.is_empty());
     assert_eq!(changes.progress.zxid.0, tree.zxid().0 + 1);
+}
+
+/// A creation of `/m` by this operation, with these flags.
+fn creation(op: OpCode, flags: i32) -> Write {
+    let (path, acl) = ("/m".to_owned(), Some(vec![Acl::anyone(Perms::ALL)]));
+    Write::Create { op, path, data: None, acl, flags, ttl_ms: 5 }
+}
+
+#[test]
+fn inside_a_multi_the_flags_of_a_creation_decide_what_it_is() {
+    let tree = tree_with(&[]);
+    let owner = |op, flags| {
+        let (applied, changes) = attempt(&tree, Write::Multi(vec![creation(op, flags)]));
+        let Ok(Body::Multi(results)) = applied.outcome else { panic!("{:?}", applied.outcome) };
+        let MultiResult::Done(op, _) = &results[0] else { panic!("{results:?}") };
+        let created = changes.nodes.iter().find(|(path, _)| path.as_str() == "/m");
+        let Some((_, NodeChange::Put { znode, .. })) = created else { panic!("{changes:?}") };
+        (*op, znode.owner)
+    };
+    assert_eq!(owner(OpCode::Create, 4), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::Create2, 0), (OpCode::Create2, Owner::Persistent));
+    assert_eq!(owner(OpCode::CreateContainer, 1), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::CreateTtl, 0), (OpCode::Create, Owner::Persistent));
+    assert_eq!(owner(OpCode::CreateTtl, 1), (OpCode::Create, Owner::Ephemeral(S1)));
+    assert_eq!(owner(OpCode::CreateTtl, 4), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::CreateTtl, 5), (OpCode::Create2, Owner::Ttl(5)));
+}
+
+#[test]
+fn a_creation_with_unreadable_flags_makes_the_whole_multi_unreadable() {
+    let tree = tree_with(&[]);
+    for (op, flags) in [
+        (OpCode::Create, 5),
+        (OpCode::Create2, 6),
+        (OpCode::CreateContainer, 5),
+        (OpCode::Create, 7),
+        (OpCode::Create, -1),
+    ] {
+        let writes = vec![create("/first", 0), creation(op, flags)];
+        let (applied, changes) = attempt(&tree, Write::Multi(writes));
+        assert_eq!(applied.outcome, Err(Refusal::Malformed), "{op:?} {flags}");
+        assert!(changes.nodes.is_empty());
+    }
+    let (applied, _) = attempt(&tree, Write::Multi(vec![creation(OpCode::CreateTtl, 7)]));
+    let failed = vec![MultiResult::Failed(ErrorCode::BadArguments)];
+    assert_eq!(applied.outcome, Ok(Body::Multi(failed)));
 }
 
 #[test]

@@ -290,3 +290,15 @@ fn a_batch_is_read_back_as_it_was_written() {
         assert!(crate::tree::Batch::from_bytes(&bytes.slice(..cut)).is_err(), "cut at {cut}");
     }
 }
+
+#[test]
+fn a_multi_inside_a_multi_cannot_be_read_however_deep() {
+    let mut write = Write::Check { path: "/".into(), version: Version::ANY };
+    for _ in 0..2 {
+        write = Write::Multi(vec![write]);
+    }
+    let batch = crate::tree::Batch { time_ms: 77, submissions: vec![submission(S1, write)] };
+    let mut out = bytes::BytesMut::new();
+    jute::Encode::encode(&batch, &mut out);
+    assert!(crate::tree::Batch::from_bytes(&out.freeze()).is_err());
+}

@@ -71,6 +71,7 @@ pub struct Origin {
 
 /// On which terms a write is judged.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting that decides by itself")]
 pub struct Admission {
     /// Who the client has proved to be.
     pub identities: Arc<[Id]>,

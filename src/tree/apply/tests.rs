@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jute::reply::{EventType, MultiResult};
-use jute::{Acl, OpCode, Perms, SessionId, Version};
+use jute::{Acl, ErrorCode, OpCode, Perms, SessionId, Version};
 
 use super::*;
 use crate::tree::{Changes, Holder, NodeChange, Origin, Owner, Submission, Tree};

@@ -18,6 +18,8 @@ mod delete;
 mod draft;
 mod event;
 mod lifecycle;
+#[cfg(test)]
+mod model;
 mod multi;
 mod nodes;
 mod path;
@@ -26,6 +28,8 @@ mod quota;
 mod read;
 mod refusal;
 mod session;
+#[cfg(test)]
+mod tests;
 mod update;
 mod znode;
 

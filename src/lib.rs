@@ -1,2 +1,4 @@
 //! Rookeeper.
+#[cfg(test)]
+mod tidy;
 pub mod tree;

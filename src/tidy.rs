@@ -41,7 +41,7 @@ const DOORS: &[Room] = &[
     ("std::time::SystemTime", &["clock"]),
     ("metrics", &["metrics"]),
     ("metrics_exporter_prometheus", &["metrics"]),
-    ("hashbrown", &["tree"]),
+    ("hashbrown", &["tree", "watch"]),
     ("tokio::net", &["net"]),
     ("socket2", &["net"]),
     ("rustls", &["net"]),
@@ -49,7 +49,7 @@ const DOORS: &[Room] = &[
     ("rocksdb", &["store"]),
     ("crc32c", &["store"]),
     // Locks: what connections share. The rooms of the heart have none.
-    ("parking_lot", &["net", "replica", "raft", "server"]),
+    ("parking_lot", &["net", "replica", "raft", "server", "main"]),
     ("openraft", &["raft"]),
     ("openraft_macros", &["raft"]),
     ("openraft_rt", &["raft"]),

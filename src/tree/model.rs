@@ -4,6 +4,8 @@
 //! It shares the types of input and output with `apply`, and none of its code: one map of paths, no
 //! index, every count taken anew, a multi tried on a copy of everything.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "what is not named here is not allowed")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -28,3 +28,5 @@ pub mod replica;
 pub mod raft;
 pub mod server;
 pub mod cli;
+#[cfg(test)]
+mod tidy;

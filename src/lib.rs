@@ -1,2 +1,4 @@
 //! Rookeeper.
+pub mod session;
 pub mod tree;
+pub mod watch;

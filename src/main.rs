@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use rookeeper::admin::{FourLetterWords, Reporter};
 use rookeeper::cli::{self, Invocation};
 use rookeeper::clock::Clock;
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener};
 use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
-use rookeeper::server::{Service, Words, serve};
+use rookeeper::server::{Service, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
 use rookeeper::tree::Holder;
@@ -91,14 +92,20 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         _ = interrupt.recv() => return Ok(()),
     };
     let Started { ensemble, replica, fault } = started;
-    let words: Arc<dyn Words> = Arc::new(NoWords);
+    let words = FourLetterWords::new(Reporter {
+        config: Arc::clone(&config),
+        replica: Arc::clone(&replica),
+        ensemble: Arc::clone(&ensemble),
+        clock,
+        client_port: listener.address()?.port(),
+    });
     let service = Arc::new(Service {
         credentials: credentials(&config)?,
         session_ids: parking_lot::Mutex::new(SessionIds::new(STANDALONE_ID, clock.wall_ms())?),
         config: Arc::clone(&config),
         replica,
         ensemble: Arc::clone(&ensemble),
-        words,
+        words: Arc::new(words),
         clock,
         connections: AtomicU64::new(0),
     });
@@ -121,15 +128,6 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     ensemble.stop().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Four-letter words of a server that answers none.
-struct NoWords;
-
-impl Words for NoWords {
-    fn answer(&self, _: &rookeeper::server::Word<'_>) -> Option<Vec<u8>> {
-        None
-    }
 }
 
 fn open_store(config: &Config) -> Result<Store, Box<dyn std::error::Error>> {

@@ -181,6 +181,11 @@ impl Ensemble {
         &self.sessions
     }
 
+    /// Whether writes can be agreed on.
+    pub fn is_serving(&self) -> bool {
+        self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
     /// Index of the last entry of the log.
     pub fn log_position(&self) -> Option<u64> {
         self.raft.metrics().borrow_watched().last_log_index

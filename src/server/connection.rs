@@ -196,8 +196,6 @@ impl Connection {
         let rest = self.input.get(4..).unwrap_or_default();
         let word = Word { letters, rest, outbox: &self.outbox };
         let Some(answer) = self.service.words.answer(&word) else { return Ok(false) };
-        self.service.replica.stats().count_received();
-        self.outbox.count_received();
         tracing::info!("processed {} command from {}", String::from_utf8_lossy(&letters), self.peer);
         self.outbox.push_raw(|out| out.extend_from_slice(&answer));
         self.outbox.close(Closing::AfterFlush);

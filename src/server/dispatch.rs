@@ -281,6 +281,7 @@ impl Connection {
                     self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
+                    self.service.replica.stats().count_auth_failure();
                     tracing::warn!("authentication of {} failed: {refused}", self.peer);
                     self.outbox.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
                     self.outbox.close(Closing::AfterFlush);

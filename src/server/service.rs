@@ -33,7 +33,7 @@ pub struct Word<'a> {
 
 /// Answers four-letter words; `None` is for bytes that are none.
 pub trait Words: Send + Sync {
-    /// The whole answer.
+    /// The whole answer; counts the word as a packet received, and the answer as one sent.
     fn answer(&self, word: &Word<'_>) -> Option<Vec<u8>>;
 }
 

@@ -340,7 +340,8 @@ impl Play<'_> {
             return Ok(());
         }
         let Some(owed) = index.and_then(|index| client.owed.remove(index)) else {
-            self.tell(name, format!("reply to nothing: {}", render::hex(frame)));
+            let line = render::unasked(&mut self.names, frame);
+            self.tell(name, line);
             return Ok(());
         };
         let note = match xid {

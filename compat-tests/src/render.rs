@@ -269,6 +269,17 @@ pub fn reply(names: &mut Names, name: &str, note: &str, number: i32, frame: &Byt
     lines
 }
 
+/// A reply that no request of the script is known to wait for.
+pub fn unasked(names: &mut Names, frame: &Bytes) -> String {
+    let mut rest = frame.clone();
+    let Ok(header) = take::<ReplyHeader>(&mut rest) else {
+        return format!("half a header {}", hex(frame));
+    };
+    names.saw_zxid(header.zxid.0);
+    let (error, zxid) = (error_name(header.error), names.zxid_name(header.zxid.0));
+    format!("reply xid={} {error} {zxid} {}", header.xid.0, hex(&rest))
+}
+
 /// A notification, or whatever came with its xid.
 pub fn event(names: &Names, frame: &Bytes) -> String {
     let mut rest = frame.clone();

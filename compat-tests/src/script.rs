@@ -340,6 +340,11 @@ impl Script {
                 (Some(step), Some(Line::LastOfStep(_, next))) if step == *next);
             if let Some(step) = step.filter(|_| is_last) {
                 self.push_expectations(&mut text, step, judge, transcripts);
+                // Without a line in between, the next action would belong to this step.
+                let is_bare = text.ends_with(&format!("{line}\n"));
+                if is_bare && matches!(self.lines.iter().skip(index + 1).find(|line| !matches!(line, Line::Expected)), Some(Line::LastOfStep(..))) {
+                    text.push('\n');
+                }
             }
         }
         text

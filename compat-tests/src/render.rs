@@ -16,7 +16,7 @@ use jute::{Acl, Decode, ErrorCode, OpCode, Stat, Text, decode_all};
 
 use crate::names::Names;
 
-/// Data longer than this is given by its length and a checksum.
+/// Data and texts longer than this are given by their length and a checksum.
 const DATA_BYTES_SHOWN: usize = 400;
 
 /// Data longer than this that repeats one byte is written as a repetition.
@@ -63,6 +63,9 @@ fn quote(text: &str) -> String {
 /// A path or another short text.
 pub fn text(names: &Names, text: &Text) -> String {
     let Some(text) = text else { return "null".to_owned() };
+    if text.len() > DATA_BYTES_SHOWN {
+        return summary(text.as_bytes());
+    }
     let text = names.shorten(text);
     let is_plain = text.chars().all(|char| char.is_ascii_graphic() && !"\"\\,".contains(char));
     if is_plain && !text.is_empty() && text != "null" { text } else { quote(&text) }
@@ -76,6 +79,14 @@ fn sorted_texts(names: &Names, texts: Option<&Vec<Text>>) -> String {
     format!("[{}]", all.join(","))
 }
 
+/// What stands for bytes that are too long to be shown.
+fn summary(bytes: &[u8]) -> String {
+    let sum = bytes
+        .iter()
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+    format!("({} bytes, sum {sum:08x})", bytes.len())
+}
+
 /// Node data.
 pub fn data(names: &Names, data: Option<&Bytes>) -> String {
     let Some(data) = data else { return "null".to_owned() };
@@ -87,10 +98,7 @@ pub fn data(names: &Names, data: Option<&Bytes>) -> String {
         return format!("{}*{}", quote(&char::from(*first).to_string()), data.len());
     }
     if data.len() > DATA_BYTES_SHOWN {
-        let sum = data.iter().fold(0_u32, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
-        });
-        return format!("{} bytes, sum {sum:08x}", data.len());
+        return summary(data);
     }
     match str::from_utf8(data) {
         Ok(text) if !text.chars().any(|char| char.is_control() && char != '\n') => {

@@ -46,6 +46,7 @@ struct Owed {
     is_chosen: bool,
     name: String,
     number: i32,
+    sorted: bool,
 }
 
 /// What a connection has come to.
@@ -314,6 +315,7 @@ impl Play<'_> {
             is_chosen: send.xid.is_some(),
             name: send.operation.name.clone(),
             number: send.operation.number,
+            sorted: send.sorted,
         });
         Ok(())
     }
@@ -348,7 +350,13 @@ impl Play<'_> {
             Some(xid) if owed.is_chosen || index != Some(0) => format!(" xid={xid}"),
             _ => String::new(),
         };
-        let lines = render::reply(&mut self.names, &owed.name, &note, owed.number, frame);
+        let asked = render::Asked {
+            name: &owed.name,
+            note: &note,
+            number: owed.number,
+            sorted: owed.sorted,
+        };
+        let lines = render::reply(&mut self.names, &asked, frame);
         self.told.entry(name.to_owned()).or_default().extend(lines);
         Ok(())
     }

@@ -164,7 +164,7 @@ fn take<T: Decode>(rest: &mut Bytes) -> Result<T> {
 }
 
 /// The body of the reply to operation `number`; takes it off the front of `rest`.
-fn body(names: &mut Names, number: i32, rest: &mut Bytes) -> Result<String> {
+fn body(names: &mut Names, number: i32, sorted: bool, rest: &mut Bytes) -> Result<String> {
     let op = OpCode::from_number(number).context("of no operation")?;
     Ok(match op {
         OpCode::Create | OpCode::Sync => text(names, &take::<PathReply>(rest)?.path),
@@ -189,7 +189,10 @@ fn body(names: &mut Names, number: i32, rest: &mut Bytes) -> Result<String> {
             format!("{children} {}", stat(names, &reply.stat))
         }
         OpCode::GetAcl => {
-            let reply: GetAclReply = take(rest)?;
+            let mut reply: GetAclReply = take(rest)?;
+            if sorted {
+                reply.acl.iter_mut().for_each(|acl| acl.sort());
+            }
             format!("{} {}", acl(names, reply.acl.as_ref()), stat(names, &reply.stat))
         }
         OpCode::GetAllChildrenNumber => take::<i32>(rest)?.to_string(),
@@ -230,15 +233,27 @@ fn multi(names: &mut Names, rest: &mut Bytes) -> Result<Vec<String>> {
             continue;
         }
         let name = OpCode::from_number(header.op).map_or("?", OpCode::name);
-        let body = body(names, header.op, rest)?;
+        let body = body(names, header.op, false, rest)?;
         lines.push(format!("+ {name} {} {body}", error_name(header.error)).trim_end().to_owned());
     }
 }
 
-/// A reply to the operation `number`, which the script calls `name`.
-///
-/// `note` is put behind the name: an xid where it is not the one that was due.
-pub fn reply(names: &mut Names, name: &str, note: &str, number: i32, frame: &Bytes) -> Vec<String> {
+/// The request that a reply belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What the script calls the operation.
+    pub name: &'a str,
+    /// What is put behind the name: an xid where it is not the one that was due.
+    pub note: &'a str,
+    /// The operation's number.
+    pub number: i32,
+    /// The order of ACL entries means nothing.
+    pub sorted: bool,
+}
+
+/// A reply to the request `asked`.
+pub fn reply(names: &mut Names, asked: &Asked<'_>, frame: &Bytes) -> Vec<String> {
+    let Asked { name, note, number, sorted } = *asked;
     let mut rest = frame.clone();
     let Ok(header) = take::<ReplyHeader>(&mut rest) else {
         return vec![format!("{name} half a header {}", hex(frame))];
@@ -259,7 +274,7 @@ pub fn reply(names: &mut Names, name: &str, note: &str, number: i32, frame: &Byt
             lines
         })
     } else {
-        body(names, number, &mut rest).map(|body| vec![body])
+        body(names, number, sorted, &mut rest).map(|body| vec![body])
     };
     let mut lines = match decoded {
         Ok(lines) => lines,

@@ -83,6 +83,8 @@ pub struct Send {
     pub extra: Vec<u8>,
     /// `size=`: the payload is filled up with zeros to this many bytes.
     pub size_bytes: Option<usize>,
+    /// `getACL … sorted`: the order of the entries means nothing.
+    pub sorted: bool,
 }
 
 /// How the server goes down before it comes up again.
@@ -490,8 +492,16 @@ fn client_action(mut args: Args, subs: &[Operation]) -> Result<ClientAction> {
             let cut_bytes = args.number("cut")?.unwrap_or(0);
             let size_bytes = args.number("size")?;
             let extra = extra(&mut args)?;
+            let sorted = verb == "getACL" && args.flag("sorted");
             let operation = named_operation(&verb, args, subs)?;
-            return Ok(ClientAction::Send(Send { operation, xid, cut_bytes, extra, size_bytes }));
+            return Ok(ClientAction::Send(Send {
+                operation,
+                xid,
+                cut_bytes,
+                extra,
+                size_bytes,
+                sorted,
+            }));
         }
     };
     ensure!(subs.is_empty(), "only a multi has parts");

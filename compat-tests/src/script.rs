@@ -15,6 +15,9 @@ use crate::tokens::{Token, Value, tokenize};
 /// The points of the checklist that scripts refer to.
 pub const CHECKLIST: RangeInclusive<u32> = 1..=90;
 
+/// Stands for what is to be recorded.
+const UNRECORDED: &str = "?";
+
 /// What an expected line is indented with.
 pub const INDENT: &str = "    ";
 
@@ -316,8 +319,9 @@ impl Script {
             actions.push(action);
         }
         let is_split = open.expected.iter().any(|(judge, _)| judge.is_some());
+        let is_recorded = !open.expected.iter().all(|(_, line)| line == UNRECORDED);
         ensure!(
-            open.expected.is_empty() || is_split == open.differs.is_some(),
+            !is_recorded || is_split == open.differs.is_some(),
             "line {}: judges may differ where `# differs:` says why, and only there",
             open.line
         );
@@ -375,7 +379,8 @@ impl Script {
             if other == judge {
                 transcript.iter().for_each(|line| push(&prefix, line));
             } else {
-                step.expected_of(other).iter().for_each(|line| push(&prefix, line));
+                let expected = step.expected_of(other);
+                expected.iter().for_each(|line| push(&prefix, line));
             }
         }
     }

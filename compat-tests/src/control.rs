@@ -101,11 +101,7 @@ impl Control {
     /// # Errors
     ///
     /// No answer.
-    pub fn call(
-        &mut self,
-        op: OpCode,
-        record: &impl Encode,
-    ) -> Result<(i64, Result<Bytes, i32>)> {
+    pub fn call(&mut self, op: OpCode, record: &impl Encode) -> Result<(i64, Result<Bytes, i32>)> {
         self.xid += 1;
         let xid = match op {
             OpCode::Auth => Xid::AUTH,

@@ -80,8 +80,7 @@ impl Args {
 
     /// Takes the next token without a key, if it is a bare word.
     pub fn word(&mut self) -> Option<String> {
-        let is_bare =
-            |token: &Token| token.key.is_none() && matches!(token.value, Value::Bare(_));
+        let is_bare = |token: &Token| token.key.is_none() && matches!(token.value, Value::Bare(_));
         let index = self.tokens.iter().position(is_bare)?;
         match self.tokens.remove(index).value {
             Value::Bare(word) => Some(word),
@@ -91,9 +90,8 @@ impl Args {
 
     /// Takes the bare word `wanted`, if it is there.
     pub fn flag(&mut self, wanted: &str) -> bool {
-        let is_wanted = |token: &Token| {
-            token.key.is_none() && token.value == Value::Bare(wanted.to_owned())
-        };
+        let is_wanted =
+            |token: &Token| token.key.is_none() && token.value == Value::Bare(wanted.to_owned());
         match self.tokens.iter().position(is_wanted) {
             Some(index) => {
                 self.tokens.remove(index);
@@ -137,7 +135,11 @@ impl Args {
     pub fn finish(&self) -> Result<()> {
         match self.tokens.first() {
             None => Ok(()),
-            Some(token) => bail!("'{}' {:?} means nothing here", token.key.as_deref().unwrap_or(""), token.value),
+            Some(token) => bail!(
+                "'{}' {:?} means nothing here",
+                token.key.as_deref().unwrap_or(""),
+                token.value
+            ),
         }
     }
 }
@@ -336,9 +338,7 @@ fn body(name: &str, args: &mut Args, subs: &[Operation]) -> Result<Vec<Atom>> {
             vec![text(args.next())?, choice(args, WATCH_TYPES, "type")?]
         }
         "setWatches" => set_watches(args, &["data", "exist", "child"])?,
-        "setWatches2" => {
-            set_watches(args, &["data", "exist", "child", "persistent", "recursive"])?
-        }
+        "setWatches2" => set_watches(args, &["data", "exist", "child", "persistent", "recursive"])?,
         "addauth" => {
             let scheme = text(args.next())?;
             vec![Atom::I32(0), scheme, buffer(args.next().context("credentials are missing")?)?]

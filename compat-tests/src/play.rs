@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use jute::request::{ConnectRequest, RequestHeader};
-use jute::{
-    Encode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame,
-};
+use jute::{Encode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame};
 
 use crate::control::{Control, FRAME_BYTES_MAX, now};
 use crate::engine::{Engine, Received, Wire};
@@ -180,9 +178,11 @@ impl Play<'_> {
             if self.unordered.contains(&name) {
                 told.sort();
             }
-            lines.extend(told.into_iter().map(|line| {
-                if line.starts_with("+ ") { line } else { format!("{name} {line}") }
-            }));
+            lines.extend(
+                told.into_iter().map(|line| {
+                    if line.starts_with("+ ") { line } else { format!("{name} {line}") }
+                }),
+            );
         }
         self.unordered.clear();
         Ok(lines)

@@ -348,7 +348,15 @@ impl Script {
                 self.push_expectations(&mut text, step, judge, transcripts);
                 // Without a line in between, the next action would belong to this step.
                 let is_bare = text.ends_with(&format!("{line}\n"));
-                if is_bare && matches!(self.lines.iter().skip(index + 1).find(|line| !matches!(line, Line::Expected)), Some(Line::LastOfStep(..))) {
+                if is_bare
+                    && matches!(
+                        self.lines
+                            .iter()
+                            .skip(index + 1)
+                            .find(|line| !matches!(line, Line::Expected)),
+                        Some(Line::LastOfStep(..))
+                    )
+                {
                     text.push('\n');
                 }
             }
@@ -435,7 +443,10 @@ fn action(tokens: Vec<Token>, subs: &[Operation]) -> Result<Action> {
             Some("crash") => Action::Restart(Down::Killed),
             other => bail!("the server can restart or crash, not {other:?}"),
         },
-        name if name.starts_with('s') && name.len() > 1 && name.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
+        name if name.starts_with('s')
+            && name.len() > 1
+            && name.bytes().skip(1).all(|byte| byte.is_ascii_digit()) =>
+        {
             return Ok(Action::Client(subject.clone(), client_action(args, subs)?));
         }
         name => bail!("'{name}' is no client; they are called s1, s2, …"),

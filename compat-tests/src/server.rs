@@ -116,7 +116,8 @@ impl Server {
         let program = std::env::var_os(ROOKEEPER_BIN)
             .with_context(|| format!("{ROOKEEPER_BIN} names no program"))?;
         let path = self.dir.path();
-        let mut config = format!("dataDir={}\nclientPort={}\n", path.join("data").display(), self.port);
+        let mut config =
+            format!("dataDir={}\nclientPort={}\n", path.join("data").display(), self.port);
         for (key, value) in &self.settings {
             config.push_str(&format!("{key}={value}\n"));
         }

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_at_spaces_outside_quotes() {
-        let tokens = tokenize(r#"create ~/a "x \"y\"\u{e9}" acl=31:world:anyone data=null"#).unwrap();
+        let tokens =
+            tokenize(r#"create ~/a "x \"y\"\u{e9}" acl=31:world:anyone data=null"#).unwrap();
 
         let values: Vec<Value> = tokens.iter().map(|token| token.value.clone()).collect();
         assert_eq!(values[0], Value::Bare("create".into()));

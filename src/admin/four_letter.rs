@@ -55,7 +55,9 @@ pub static WORDS: &[FourLetterWord] = &[
         dump(&words.reporter.dump())
     }),
     always(*b"envi", "envi", "process and machine", |words, _| envi(&words.reporter.environment())),
-    always(*b"gtmk", "gtmk", "the trace mask", |words, _| words.trace_mask.load(Relaxed).to_string()),
+    always(*b"gtmk", "gtmk", "the trace mask", |words, _| {
+        words.trace_mask.load(Relaxed).to_string()
+    }),
     FourLetterWord {
         name: "hash",
         letters: *b"hash",

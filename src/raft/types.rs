@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jute::Encode as _;
+use openraft::EntryPayload;
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
-use openraft::EntryPayload;
 
 use crate::tree::Batch;
 
@@ -283,10 +283,8 @@ mod tests {
 
     #[test]
     fn votes_and_memberships_come_back_and_cut_bytes_do_not() {
-        let vote = Vote {
-            leader_id: leader_id_std::LeaderId { term: 3, voted_for: 1 },
-            committed: true,
-        };
+        let vote =
+            Vote { leader_id: leader_id_std::LeaderId { term: 3, voted_for: 1 }, committed: true };
         let bytes = encode_vote(&vote);
         assert_eq!(decode_vote(bytes.clone()).unwrap(), vote);
         assert!(decode_vote(bytes.slice(..16)).is_err());

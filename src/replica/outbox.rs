@@ -226,7 +226,10 @@ impl Outbox {
     ) -> Option<Pending> {
         let mut state = self.state.lock();
         let pending = state.pending.pop_front();
-        debug_assert!(pending.is_none_or(|pending| pending.xid == xid), "writes are answered in order");
+        debug_assert!(
+            pending.is_none_or(|pending| pending.xid == xid),
+            "writes are answered in order"
+        );
         put_reply(&mut state.buffer, xid, zxid, outcome);
         if let Some(pending) = pending {
             state.traffic.count(pending, zxid, now_us);

@@ -52,11 +52,9 @@ pub(super) fn to_write(request: Request, config: &Config) -> Result<Write, NoWri
             data: set.data,
             version: set.version,
         }),
-        Request::SetAcl(set) => with_path(set.path, |path| Write::SetAcl {
-            path,
-            acl: set.acl,
-            version: set.version,
-        }),
+        Request::SetAcl(set) => {
+            with_path(set.path, |path| Write::SetAcl { path, acl: set.acl, version: set.version })
+        }
         Request::Multi(multi) => from_multi(multi)?,
         // A standalone server has no membership to change.
         Request::Reconfig(_) if config.reconfig_enabled => Write::Refused(ErrorCode::Unimplemented),

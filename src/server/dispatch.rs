@@ -79,8 +79,12 @@ impl Connection {
                 response.timeout_ms = timeout_ms;
                 getrandom::fill(&mut response.password)
                     .map_err(|error| End::Socket(std::io::Error::other(error.to_string())))?;
-                self.open_session(Handshaking { response, is_new: true, tries_left: SESSION_ID_TRIES })
-                    .await
+                self.open_session(Handshaking {
+                    response,
+                    is_new: true,
+                    tries_left: SESSION_ID_TRIES,
+                })
+                .await
             }
             Handshake::Attach { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
@@ -110,10 +114,8 @@ impl Connection {
         let session = self.service.session_ids.lock().next_id();
         handshaking.response.session_id = session;
         let response = &handshaking.response;
-        let write = Write::OpenSession {
-            timeout_ms: response.timeout_ms,
-            password: response.password,
-        };
+        let write =
+            Write::OpenSession { timeout_ms: response.timeout_ms, password: response.password };
         self.submit(Xid(0), session, Arc::from([]), write).await?;
         self.phase = Phase::Opening(handshaking);
         Ok(Step::Next)
@@ -161,13 +163,10 @@ impl Connection {
     }
 
     /// Handles one request.
-    pub(super) async fn handle_request(
-        &mut self,
-        frame: &Bytes,
-        seat: Seat,
-    ) -> Result<Step, End> {
-        let (rest, header) = RequestHeader::decode(frame, frame)
-            .map_err(|_| End::Violation(format!("a frame of {} bytes has no header", frame.len())))?;
+    pub(super) async fn handle_request(&mut self, frame: &Bytes, seat: Seat) -> Result<Step, End> {
+        let (rest, header) = RequestHeader::decode(frame, frame).map_err(|_| {
+            End::Violation(format!("a frame of {} bytes has no header", frame.len()))
+        })?;
         let body = frame.slice_ref(rest);
         let op = OpCode::from_number(header.op).filter(|op| op.kind() != OpKind::Internal);
         self.outbox.count_received();
@@ -193,7 +192,9 @@ impl Connection {
             return self.in_order(pending, identities, then).await;
         };
         let Ok(request) = Request::decode(op, &body) else {
-            return self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await;
+            return self
+                .in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError))
+                .await;
         };
         match admission::to_write(request, &self.service.config) {
             Ok(write) => {

@@ -17,7 +17,7 @@ use super::{
 
 /// Data up to this many bytes lies beside its node's record on disk, so that reading a node reads
 /// one record; larger data lies apart, so that a new child does not write its parent's data again.
-pub(crate) const INLINE_DATA_BYTES_MAX: usize = 512;
+pub const INLINE_DATA_BYTES_MAX: usize = 512;
 
 /// What became of a node's data.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -17,7 +17,7 @@ use crate::tree::Batch;
 
 openraft::declare_raft_types!(
     /// What this server tells openraft about itself.
-    pub TypeConfig:
+    pub(super) TypeConfig:
         D = Payload,
         R = (),
         NodeId = u64,
@@ -37,25 +37,25 @@ pub(super) type StoredMembership = openraft::type_config::alias::StoredMembershi
 
 /// A member of the ensemble, as the log names it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Member {
+pub(super) struct Member {
     /// Where its peers reach it; empty for a standalone server, which has none.
     pub peer_address: String,
 }
 
 /// A batch with its bytes, so that it is encoded once and decoded at most once.
 #[derive(Clone)]
-pub struct Payload(Arc<(Bytes, Batch)>);
+pub(super) struct Payload(Arc<(Bytes, Batch)>);
 
 impl Payload {
     /// Encodes a batch.
-    pub fn new(batch: Batch) -> Payload {
+    pub(super) fn new(batch: Batch) -> Payload {
         let mut bytes = BytesMut::new();
         batch.encode(&mut bytes);
         Payload(Arc::new((bytes.freeze(), batch)))
     }
 
     /// The batch.
-    pub fn batch(&self) -> &Batch {
+    pub(super) fn batch(&self) -> &Batch {
         &self.0.1
     }
 }

@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn the_first_format_of_a_vote_stays_readable() {
         let frozen = [0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-        let vote = decode_vote(Bytes::from_static(&frozen)).unwrap();
+        let vote = decode_vote(Bytes::copy_from_slice(&frozen)).unwrap();
         assert_eq!((vote.leader_id.term, vote.leader_id.voted_for), (3, 1 << 32));
         assert_eq!(encode_vote(&vote)[..], frozen);
     }

@@ -168,6 +168,31 @@ pub enum AuthScheme {
     Ip,
 }
 
+impl DigestAlgorithm {
+    /// Java's name of it, as the key has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DigestAlgorithm::Sha1 => "SHA1",
+            DigestAlgorithm::Sha256 => "SHA-256",
+            DigestAlgorithm::Sha384 => "SHA-384",
+            DigestAlgorithm::Sha512 => "SHA-512",
+            DigestAlgorithm::Sha3_256 => "SHA3-256",
+            DigestAlgorithm::Sha3_384 => "SHA3-384",
+            DigestAlgorithm::Sha3_512 => "SHA3-512",
+        }
+    }
+}
+
+impl AuthScheme {
+    /// The scheme's name in ACLs and in the key.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AuthScheme::Digest => "digest",
+            AuthScheme::Ip => "ip",
+        }
+    }
+}
+
 /// A token bucket that handshakes draw from.
 ///
 /// Source: ZooKeeper, `BlueThrottle`.

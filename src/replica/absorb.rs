@@ -63,6 +63,9 @@ impl Replica {
         }
         let Some(outbox) = asker else { return };
         if is_handshake {
+            if matches!(applied.session, Some(SessionChange::Opened { .. })) {
+                outbox.note_opening(applied.zxid, now_us);
+            }
             outbox.finish_handshake(applied.outcome.map(|_| ()));
             return;
         }

@@ -87,6 +87,7 @@ impl Replica {
 
     /// Takes a connection in.
     pub fn connect(&self, outbox: Arc<Outbox>) {
+        outbox.note_accepted(self.clock.monotonic_ms());
         self.connections.write().insert(outbox.id(), outbox);
     }
 

@@ -8,6 +8,7 @@
 //! reply that could show its effect, because both are pushed while the tree is locked.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
@@ -101,6 +102,7 @@ struct State {
     pending: VecDeque<Pending>,
     handshake: Option<Result<(), Refusal>>,
     closing: Option<Closing>,
+    accepted_ms: i64,
     seat: Option<Seat>,
     traffic: Traffic,
 }
@@ -108,6 +110,7 @@ struct State {
 /// The outbox of one connection.
 pub struct Outbox {
     id: ConnectionId,
+    peer: SocketAddr,
     bytes_max: usize,
     state: Mutex<State>,
     wake: Notify,
@@ -115,22 +118,43 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty outbox that closes itself beyond `bytes_max` of unsent notifications.
-    pub fn new(id: ConnectionId, identities: Arc<[Id]>, bytes_max: usize) -> Outbox {
+    pub fn new(
+        id: ConnectionId,
+        identities: Arc<[Id]>,
+        peer: SocketAddr,
+        bytes_max: usize,
+    ) -> Outbox {
         let state = State {
             buffer: BytesMut::new(),
             identities,
             pending: VecDeque::new(),
             handshake: None,
             closing: None,
+            accepted_ms: 0,
             seat: None,
             traffic: Traffic::default(),
         };
-        Outbox { id, bytes_max, state: Mutex::new(state), wake: Notify::new() }
+        Outbox { id, peer, bytes_max, state: Mutex::new(state), wake: Notify::new() }
     }
 
     /// The connection.
     pub fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Where the connection comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Notes when the connection was accepted, on the server's monotonic clock.
+    pub(super) fn note_accepted(&self, now_ms: i64) {
+        self.state.lock().accepted_ms = now_ms;
+    }
+
+    /// When the connection was accepted, on the server's monotonic clock.
+    pub fn accepted_ms(&self) -> i64 {
+        self.state.lock().accepted_ms
     }
 
     /// Waits until something was pushed. May return without reason; never misses one.
@@ -202,10 +226,17 @@ impl Outbox {
     ) -> Option<Pending> {
         let mut state = self.state.lock();
         let pending = state.pending.pop_front();
-        debug_assert!(pending.is_none_or(|pending| pending.xid == xid), "writes are answered in order");
+        debug_assert!(
+            pending.is_none_or(|pending| pending.xid == xid),
+            "writes are answered in order"
+        );
         put_reply(&mut state.buffer, xid, zxid, outcome);
         if let Some(pending) = pending {
             state.traffic.count(pending, zxid, now_us);
+            if outcome.is_err() {
+                // Upstream shows no operation for a write that was refused.
+                state.traffic.last_op = None;
+            }
         }
         drop(state);
         self.wake.notify_one();
@@ -267,9 +298,20 @@ impl Outbox {
         self.state.lock().handshake.take()
     }
 
-    /// Notes the session that the connection now holds.
+    /// Notes that the connection's session was opened: its first operation.
+    pub(super) fn note_opening(&self, zxid: Zxid, now_us: i64) {
+        let mut state = self.state.lock();
+        state.traffic.last_op = Some(OpCode::CreateSession);
+        state.traffic.last_xid = Xid(0);
+        state.traffic.last_zxid = zxid;
+        state.traffic.last_response_ms = now_us / 1_000;
+    }
+
+    /// Notes the session that the connection now holds, of which its client is about to be told.
     pub fn take_seat(&self, seat: Seat) {
-        self.state.lock().seat = Some(seat);
+        let mut state = self.state.lock();
+        state.seat = Some(seat);
+        state.traffic.sent += 1;
     }
 
     /// The session that the connection holds.
@@ -307,7 +349,10 @@ impl Traffic {
         self.sent += 1;
         self.answered += 1;
         self.last_op = Some(answered.op);
-        self.last_xid = answered.xid;
+        if 0 <= answered.xid.0 {
+            // Special numbers, such as a ping's, do not hide the last real one.
+            self.last_xid = answered.xid;
+        }
         self.last_zxid = zxid;
         self.last_response_ms = now_us / 1_000;
         self.last_latency_ms = latency_ms;

@@ -231,7 +231,9 @@ impl Tree {
         self.nodes.len()
     }
 
-    /// Bytes of names and data.
+    /// Bytes of all paths and data; upstream's `approximate_data_size`.
+    ///
+    /// Source: ZooKeeper, `DataTree.approximateDataSize`.
     pub fn data_bytes(&self) -> u64 {
         self.nodes.data_bytes()
     }
@@ -239,6 +241,11 @@ impl Tree {
     /// The session of this id, unless it is closed or expired.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Every session, in the order of their ids.

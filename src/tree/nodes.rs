@@ -135,7 +135,8 @@ impl Nodes {
             hasher: RandomState::new(),
             acls: AclTable::default(),
             count: 0,
-            data_bytes: 0,
+            // The root's path.
+            data_bytes: 1,
         };
         let hash = nodes.hasher.hash_one("/");
         let slot = Slot::new(b"", None, &Znode::default(), AclId::default());
@@ -150,7 +151,7 @@ impl Nodes {
         self.count
     }
 
-    /// Bytes of all paths' last elements and data.
+    /// Bytes of all paths and data.
     pub(super) fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
@@ -195,7 +196,7 @@ impl Nodes {
     fn insert(&mut self, path: &Path, parent: u32, slot: Slot) {
         let hash = self.hasher.hash_one(path.as_str());
         let first_child = self.slot(parent).first_child;
-        self.data_bytes += slot.blob.len() as u64;
+        self.data_bytes += bytes_of(path, &slot);
         let index = self.allocate(Slot { hash, parent, next: first_child, ..slot });
         if first_child != NIL {
             self.slot_mut(first_child).previous = index;
@@ -215,7 +216,8 @@ impl Nodes {
         assert_eq!(slot.first_child, NIL, "{path} is removed while it has children");
         let (hash, parent, previous, next) = (slot.hash, slot.parent, slot.previous, slot.next);
         let (owner, acl) = (Owner::from_number(slot.owner), slot.acl);
-        self.data_bytes -= slot.blob.len() as u64;
+        let bytes = bytes_of(path, slot);
+        self.data_bytes -= bytes;
         if previous == NIL {
             self.slot_mut(parent).first_child = next;
         } else {
@@ -309,6 +311,11 @@ impl Nodes {
         }
         rest.is_empty()
     }
+}
+
+/// What a node counts in [`Nodes::data_bytes`].
+fn bytes_of(path: &Path, slot: &Slot) -> u64 {
+    (path.as_str().len() - slot.name().len() + slot.blob.len()) as u64
 }
 
 /// Writes the record's fields, except those that say where the node lies.

@@ -243,7 +243,8 @@ impl Model {
             && let Some(top) = quota.strip_prefix("/zookeeper/quota/")
         {
             let (count, bytes) = self.totals(&format!("/{top}"));
-            self.write_stats(&path, count, bytes);
+            let text = format!("count={count},bytes={bytes}");
+            self.node_mut(&path).data = Some(Bytes::from(text));
         }
         self.count(&path, 1, bytes);
         let short = *op == OpCode::Create;
@@ -433,11 +434,14 @@ impl Model {
         let Some(text) = self.nodes.get(&stats).and_then(|node| node.data.clone()) else { return };
         let Some(counted) = numbers(&text) else { return };
         let of = |name: &str| *counted.get(name).unwrap_or(&-1);
-        self.write_stats(&stats, of("count") + count, of("bytes") + bytes);
-    }
-
-    fn write_stats(&mut self, path: &str, count: i64, bytes: i64) {
-        self.node_mut(path).data = Some(Bytes::from(format!("count={count},bytes={bytes}")));
+        let mut text = format!("count={},bytes={}", of("count") + count, of("bytes") + bytes);
+        let others =
+            counted.iter().filter(|(name, _)| !["count", "bytes"].contains(&name.as_str()));
+        for (position, (name, number)) in others.enumerate() {
+            let separator = if position == 0 { "=;" } else { ";" };
+            text = format!("{text}{separator}{name}={number}");
+        }
+        self.node_mut(&stats).data = Some(Bytes::from(text));
     }
 }
 

@@ -202,13 +202,26 @@ impl<'t> Draft<'t> {
         }
     }
 
+    /// What the transaction that is being decided found at `path` in this draft, if it changed it.
+    fn found_before(&self, path: &str) -> Option<Option<&NodeChange>> {
+        self.undo.iter().find_map(|undo| match undo {
+            Undo::Node(edited, before) if edited.as_str() == path => Some(before.as_ref()),
+            Undo::Node(..) | Undo::Session(..) | Undo::FirstOfSession(_) => None,
+        })
+    }
+
+    /// Whether there was a node at `path` before the transaction that is being decided.
+    pub(super) fn existed_before(&self, path: &str) -> bool {
+        match self.found_before(path) {
+            Some(Some(change)) => matches!(change, NodeChange::Put { .. }),
+            Some(None) => self.tree.find(path).is_some(),
+            None => self.find(path).is_some(),
+        }
+    }
+
     /// The data of the node at `path` before the transaction that is being decided.
     pub(super) fn data_before(&self, path: &str) -> Option<Bytes> {
-        let first_edit = self.undo.iter().find_map(|undo| match undo {
-            Undo::Node(edited, before) if edited.as_str() == path => Some(before),
-            Undo::Node(..) | Undo::Session(..) | Undo::FirstOfSession(_) => None,
-        });
-        match first_edit {
+        match self.found_before(path) {
             Some(Some(NodeChange::Put { data: DataChange::Set(data), .. })) => data.clone(),
             Some(Some(NodeChange::Remove)) => None,
             Some(Some(NodeChange::Put { data: DataChange::Keep, .. }) | None) => {

@@ -79,13 +79,17 @@ pub(super) fn is_of_root(path: &str) -> bool {
 }
 
 /// The deepest path at or above `path` that has a quota.
-fn prefix_of(draft: &Draft<'_>, path: &str) -> Option<String> {
+fn prefix_of(
+    draft: &Draft<'_>,
+    path: &str,
+    exists: impl Fn(&str) -> bool,
+) -> Option<String> {
     if !draft.may_have_quotas() {
         return None;
     }
     let mut candidate = Some(path);
     while let Some(prefix) = candidate.filter(|prefix| *prefix != "/") {
-        if draft.find(&format!("{QUOTA_ROOT}{prefix}/{LIMITS}")).is_some() {
+        if exists(&format!("{QUOTA_ROOT}{prefix}/{LIMITS}")) {
             return Some(prefix.to_owned());
         }
         candidate = parent_of(prefix);
@@ -100,13 +104,17 @@ pub(super) fn enforce(
     count_more: i64,
     bytes_more: i64,
 ) -> Result<(), Refusal> {
-    let Some(prefix) = prefix_of(draft, path) else { return Ok(()) };
-    let read = |name: &str| draft.data(&format!("{QUOTA_ROOT}{prefix}/{name}"));
+    // What counts is what had been applied before this transaction: a multi is not judged by its own
+    // earlier operations.
+    let exists = |path: &str| draft.existed_before(path);
+    let Some(prefix) = prefix_of(draft, path, exists) else { return Ok(()) };
+    let read = |name: &str| draft.data_before(&format!("{QUOTA_ROOT}{prefix}/{name}"));
     let limits = read(LIMITS).and_then(|text| Track::parse(&text)).ok_or(Refusal::Malformed)?;
-    // Without counts there is nothing to compare. What counts is what had been applied before this
-    // transaction: a multi is not judged by its own earlier operations.
-    let stats = draft.data_before(&format!("{QUOTA_ROOT}{prefix}/{STATS}"));
-    let Some(stats) = stats else { return Ok(()) };
+    if count_more == 0 && bytes_more == 0 {
+        return Ok(());
+    }
+    // Without counts there is nothing to compare.
+    let Some(stats) = read(STATS) else { return Ok(()) };
     let stats = Track::parse(&stats).ok_or(Refusal::Malformed)?;
     let exceeds = |more: i64, counted: i64, hard: i64| {
         more != 0 && hard > -1 && counted.wrapping_add(more) > hard
@@ -139,7 +147,8 @@ pub(super) fn count_resized(draft: &mut Draft<'_>, path: &Path, bytes_more: i64)
 }
 
 fn count(draft: &mut Draft<'_>, path: &Path, count_more: i64, bytes_more: i64) {
-    let Some(prefix) = prefix_of(draft, path.as_str()) else { return };
+    let exists = |path: &str| draft.find(path).is_some();
+    let Some(prefix) = prefix_of(draft, path.as_str(), exists) else { return };
     let Some(stats) = draft.data(&format!("{QUOTA_ROOT}{prefix}/{STATS}")) else { return };
     let Some(stats) = Track::parse(&stats) else { return };
     // A client may have written any numbers; upstream's wrap too.

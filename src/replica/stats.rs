@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+/// What begins each frame and belongs to no response.
+const FRAME_LENGTH_BYTES: i64 = 4;
+
 /// Counters since the start or the last `srst`.
 pub struct ServerStats {
     received: AtomicU64,
@@ -76,9 +79,9 @@ impl ServerStats {
         self.latency_max_us.fetch_max(latency_us, Relaxed);
     }
 
-    /// Notes the size of a response.
-    pub fn count_response(&self, bytes: usize) {
-        let bytes = bytes as i64;
+    /// Notes the size of a response, given with the length that its frame begins with.
+    pub fn count_response(&self, frame_bytes: usize) {
+        let bytes = frame_bytes as i64 - FRAME_LENGTH_BYTES;
         self.response_last.store(bytes, Relaxed);
         self.response_max.fetch_max(bytes, Relaxed);
         // -1 stands for none yet, so it must not win.

@@ -288,7 +288,6 @@ impl Connection {
                     self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
-                    self.service.replica.stats().count_auth_failure();
                     tracing::warn!("authentication of {} failed: {refused}", self.peer);
                     self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
                     self.outbox.close(Closing::AfterFlush);

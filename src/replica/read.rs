@@ -73,6 +73,9 @@ impl Replica {
                     put_reply(out, xid, zxid, &outcome);
                 })
             }
+            Request::MultiRead(Multi::Ops(ops)) if is_foreign(ops) => {
+                asker.outbox.reply(pending, zxid, now_us, |out| put_foreign(out, xid, zxid))
+            }
             request => {
                 let outcome = self.outcome(&reading, request);
                 let put = |out: &mut BytesMut| put_reply(out, xid, zxid, &outcome);
@@ -219,6 +222,20 @@ fn put_children(out: &mut BytesMut, xid: Xid, zxid: Zxid, node: NodeRef<'_>, wit
     if with_stat {
         node.stat().encode(out);
     }
+    end_frame(out, start);
+}
+
+/// Whether a multiRead holds writes, and nothing else.
+fn is_foreign(ops: &[MultiOp]) -> bool {
+    !ops.is_empty() && !ops.iter().any(MultiOp::is_read)
+}
+
+/// Refuses a multiRead of writes. Upstream has begun its reply when it finds out, so the end of an
+/// empty result follows the error; clients do not look at it.
+fn put_foreign(out: &mut BytesMut, xid: Xid, zxid: Zxid) {
+    let start = begin_frame(out);
+    ReplyHeader { xid, zxid, error: ErrorCode::MarshallingError as i32 }.encode(out);
+    Body::Multi(Vec::new()).encode(out);
     end_frame(out, start);
 }
 

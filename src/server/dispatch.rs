@@ -191,12 +191,11 @@ impl Connection {
             let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
             return self.in_order(pending, identities, then).await;
         };
-        let Ok(request) = Request::decode(op, &body) else {
-            return self
-                .in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError))
-                .await;
+        let write = match Request::decode(op, &body) {
+            Ok(request) => admission::to_write(request, &self.service.config),
+            Err(_) => admission::undecodable(op).ok_or(admission::NoWrite::Undecodable),
         };
-        match admission::to_write(request, &self.service.config) {
+        match write {
             Ok(write) => {
                 self.outbox.await_reply(pending);
                 let submitted = self.submit(header.xid, seat.session, identities, write).await;

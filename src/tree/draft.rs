@@ -202,6 +202,22 @@ impl<'t> Draft<'t> {
         }
     }
 
+    /// The data of the node at `path` before the transaction that is being decided.
+    pub(super) fn data_before(&self, path: &str) -> Option<Bytes> {
+        let first_edit = self.undo.iter().find_map(|undo| match undo {
+            Undo::Node(edited, before) if edited.as_str() == path => Some(before),
+            Undo::Node(..) | Undo::Session(..) | Undo::FirstOfSession(_) => None,
+        });
+        match first_edit {
+            Some(Some(NodeChange::Put { data: DataChange::Set(data), .. })) => data.clone(),
+            Some(Some(NodeChange::Remove)) => None,
+            Some(Some(NodeChange::Put { data: DataChange::Keep, .. }) | None) => {
+                self.tree.find(path).and_then(NodeRef::data).map(Bytes::copy_from_slice)
+            }
+            None => self.data(path),
+        }
+    }
+
     /// Whether any quota could be in force.
     pub(super) fn may_have_quotas(&self) -> bool {
         self.edits_quotas || self.tree.quota_limits > 0

@@ -95,8 +95,10 @@ pub(super) fn enforce(
     let Some(prefix) = prefix_of(draft, path) else { return Ok(()) };
     let read = |name: &str| draft.data(&format!("{QUOTA_ROOT}{prefix}/{name}"));
     let limits = read(LIMITS).and_then(|text| Track::parse(&text)).ok_or(Refusal::Malformed)?;
-    // Without counts there is nothing to compare.
-    let Some(stats) = read(STATS) else { return Ok(()) };
+    // Without counts there is nothing to compare. What counts is what had been applied before this
+    // transaction: a multi is not judged by its own earlier operations.
+    let stats = draft.data_before(&format!("{QUOTA_ROOT}{prefix}/{STATS}"));
+    let Some(stats) = stats else { return Ok(()) };
     let stats = Track::parse(&stats).ok_or(Refusal::Malformed)?;
     let exceeds = |more: i64, counted: i64, hard: i64| {
         more != 0 && hard > -1 && counted.wrapping_add(more) > hard

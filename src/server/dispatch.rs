@@ -253,9 +253,9 @@ impl Connection {
                 let asker = Asker { outbox: &self.outbox, identities: &identities, session };
                 replica.read(&asker, pending, &request);
             }
-            Then::Fail(code) => self.outbox.push(pending.xid, replica.zxid(), &Err(code)),
+            Then::Fail(code) => self.push(pending.xid, replica.zxid(), &Err(code)),
             Then::Reply(zxid, outcome, closing) => {
-                self.outbox.push(pending.xid, zxid, &outcome);
+                self.push(pending.xid, zxid, &outcome);
                 if let Some(closing) = closing {
                     self.outbox.close(closing);
                     return Ok(Step::Wait);
@@ -263,6 +263,12 @@ impl Connection {
             }
         }
         Ok(Step::Next)
+    }
+
+    /// Answers with what belongs to no state of the tree.
+    fn push(&self, xid: Xid, zxid: Zxid, outcome: &Result<Body, ErrorCode>) {
+        self.outbox.push(xid, zxid, outcome);
+        self.service.replica.stats().count_sent(1);
     }
 
     /// Handles what does not wait for its turn: credentials.
@@ -278,12 +284,11 @@ impl Connection {
             match proved {
                 Ok(identities) => {
                     self.outbox.add_identities(identities);
-                    self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Empty));
+                    self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
-                    self.service.replica.stats().count_auth_failure();
                     tracing::warn!("authentication of {} failed: {refused}", self.peer);
-                    self.outbox.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
+                    self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
                     self.outbox.close(Closing::AfterFlush);
                     return Ok(Step::Wait);
                 }
@@ -293,7 +298,7 @@ impl Connection {
                 return Err(End::Violation("a SASL request carries no token".to_owned()));
             }
             // A server without SASL: the client goes on unauthenticated.
-            self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
+            self.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
         }
         Ok(Step::Next)
     }

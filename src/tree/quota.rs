@@ -79,11 +79,7 @@ pub(super) fn is_of_root(path: &str) -> bool {
 }
 
 /// The deepest path at or above `path` that has a quota.
-fn prefix_of(
-    draft: &Draft<'_>,
-    path: &str,
-    exists: impl Fn(&str) -> bool,
-) -> Option<String> {
+fn prefix_of(draft: &Draft<'_>, path: &str, exists: impl Fn(&str) -> bool) -> Option<String> {
     if !draft.may_have_quotas() {
         return None;
     }

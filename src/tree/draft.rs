@@ -203,6 +203,10 @@ impl<'t> Draft<'t> {
     }
 
     /// What the transaction that is being decided found at `path` in this draft, if it changed it.
+    #[expect(
+        clippy::option_option,
+        reason = "not changed, and changed from nothing, are two things"
+    )]
     fn found_before(&self, path: &str) -> Option<Option<&NodeChange>> {
         self.undo.iter().find_map(|undo| match undo {
             Undo::Node(edited, before) if edited.as_str() == path => Some(before.as_ref()),

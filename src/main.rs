@@ -1,1 +1,166 @@
-fn main() {}
+//! Wiring and start order, nothing else.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rookeeper::admin::{FourLetterWords, Reporter};
+use rookeeper::cli::{self, Invocation};
+use rookeeper::clock::Clock;
+use rookeeper::config::{Config, Level, Warning};
+use rookeeper::net::{Limits, Listener};
+use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
+use rookeeper::server::{Service, serve};
+use rookeeper::session::{Credentials, SessionIds};
+use rookeeper::store::Store;
+use rookeeper::tree::Holder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a server that could not start or had to stop. Upstream's for an unexpected error.
+const EXIT_FAILURE: u8 = 1;
+/// Which messages are logged unless `RUST_LOG` says otherwise: ours, and what worries the others.
+const LOG_FILTER: &str = "info,openraft=warn";
+
+fn main() -> ExitCode {
+    let flags = ["SERVER_JVMFLAGS", "JVMFLAGS"].map(|name| std::env::var(name).unwrap_or_default());
+    let version = concat!("rookeeper ", env!("CARGO_PKG_VERSION"));
+    let serve = match cli::parse(std::env::args_os(), &flags.join(" "), version) {
+        Ok(Invocation::Serve(serve)) => serve,
+        Ok(Invocation::Print(text)) => {
+            use std::io::Write as _;
+            let printed = writeln!(std::io::stdout(), "{}", text.trim_end());
+            return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) };
+        }
+        Err(error) => return refuse(&error, error.exit_code()),
+    };
+    let (config, warnings) = match serve.load() {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error, error.exit_code()),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    warnings.iter().for_each(log);
+
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error, EXIT_FAILURE),
+    };
+    match runtime.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => refuse(&problem, EXIT_FAILURE),
+    }
+}
+
+/// Says on standard error, in one line, why the server does not run.
+fn refuse(problem: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    use std::io::Write as _;
+    // Nobody is left to tell if standard error is gone.
+    let _ = writeln!(std::io::stderr(), "rookeeper: {problem}");
+    ExitCode::from(code)
+}
+
+fn log(warning: &Warning) {
+    match warning.level {
+        Level::Debug => tracing::debug!("{}", warning.text),
+        Level::Info => tracing::info!("{}", warning.text),
+        Level::Warn => tracing::warn!("{}", warning.text),
+    }
+}
+
+/// Runs the server until it is told to stop.
+async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let config = Arc::new(config);
+    let clock = Clock::system();
+    // The port first: a second server on this machine must not wait for the first one's data.
+    let listener = Listener::reserve(
+        config.client_address.as_deref(),
+        config.client_port,
+        config.client_tcp_keep_alive,
+        Limits { per_address_max: config.max_client_cnxns, total_max: config.max_cnxns },
+    )
+    .await?;
+    let store = open_store(&config)?;
+    let home = Holder { server: STANDALONE_ID, boot: random_number()?, connection: 0 };
+    let started = tokio::select! {
+        started = Ensemble::start(&config, store, home, clock) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let Started { ensemble, replica, fault } = started;
+    let words = FourLetterWords::new(Reporter {
+        config: Arc::clone(&config),
+        replica: Arc::clone(&replica),
+        ensemble: Arc::clone(&ensemble),
+        clock,
+        client_port: listener.address()?.port(),
+    });
+    let service = Arc::new(Service {
+        credentials: credentials(&config)?,
+        session_ids: parking_lot::Mutex::new(SessionIds::new(STANDALONE_ID, clock.wall_ms())?),
+        config: Arc::clone(&config),
+        replica,
+        ensemble: Arc::clone(&ensemble),
+        words: Arc::new(words),
+        clock,
+        connections: AtomicU64::new(0),
+    });
+    let listener = listener.listen(config.listen_backlog)?;
+    announce(listener.address()?, &config);
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve(service, listener, stopped));
+    let problem = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        problem = fault.raised() => Some(problem),
+    };
+    if let Some(problem) = problem {
+        // Nothing may be answered or written any more.
+        return Err(problem.into());
+    }
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    serving.await?;
+    ensemble.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_store(config: &Config) -> Result<Store, Box<dyn std::error::Error>> {
+    if !config.data_dir_autocreate && !config.data_dir.exists() {
+        let dir = config.data_dir.display();
+        return Err(format!(
+            "dataDir={dir} does not exist and datadir.autocreate=false; create it"
+        )
+        .into());
+    }
+    let log_dir = (config.data_log_dir != config.data_dir).then_some(config.data_log_dir.as_path());
+    Ok(Store::open(&config.data_dir, log_dir)?)
+}
+
+fn credentials(config: &Config) -> Result<Credentials, Box<dyn std::error::Error>> {
+    Ok(Credentials {
+        super_digest: config.super_digest.clone(),
+        digest_enabled: config.digest_auth_enabled,
+        algorithm: config.digest_algorithm.name().parse()?,
+    })
+}
+
+fn random_number() -> Result<u64, Box<dyn std::error::Error>> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Says where the server listens, also where logs are filtered.
+fn announce(address: SocketAddr, config: &Config) {
+    tracing::info!(
+        "rookeeper {} serves ZooKeeper clients on {address}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        config.data_dir.display()
+    );
+}

@@ -83,7 +83,6 @@ class ManagedServer(common.ManagedZooKeeper):
             self.ssl_configuration[name].save(stores[name], STORE_PASSWORD)
         return {
             "secureClientPort": str(self.secure_port),
-            "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
             "ssl.keyStore.location": stores["keystore"],
             "ssl.keyStore.password": STORE_PASSWORD,
             "ssl.trustStore.location": stores["truststore"],

@@ -71,6 +71,9 @@ class Server:
             "dataDir": str(self.directory / "data"),
             "clientPort": str(self.port),
             "clientPortAddress": "127.0.0.1",
+            # ZooKeeper's other factory never answers a client that connects while its database is
+            # not there yet; a test that waits for a reconnect then waits in vain. kazoo sets it too.
+            "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
             "admin.enableServer": "false",
             "4lw.commands.whitelist": "*",
             **(settings or {}),

@@ -253,7 +253,9 @@ impl Encode for Body {
             Body::WhoAmI(client_info) => client_info.encode(out),
             Body::Token(token) => token.encode(out),
             Body::Multi(results) => {
-                results.iter().for_each(|result| result.encode(out));
+                for result in results {
+                    result.encode(out);
+                }
                 MultiHeader::END.encode(out);
             }
         }
@@ -263,7 +265,9 @@ impl Encode for Body {
 /// Writes strings as a vector of ustrings.
 fn encode_texts(texts: &[String], out: &mut BytesMut) {
     (texts.len() as i32).encode(out);
-    texts.iter().for_each(|text| text.as_str().encode(out));
+    for text in texts {
+        text.as_str().encode(out);
+    }
 }
 
 /// Appends a whole reply frame. A reply that carries an error has no body.
@@ -301,7 +305,7 @@ mod tests {
 
     /// Bytes as hexadecimal digits.
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who may do what: the judgement of ACLs, and their checking before they are stored.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use jute::{Acl, Id, Perms};
@@ -60,19 +60,27 @@ fn ip_matches(address: &str, network: &str) -> bool {
 }
 
 /// Reads `address` or `address/bits`; IPv6 without scope and without embedded IPv4.
+///
+/// Source: ZooKeeper, `IPAuthenticationProvider`.
 fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits.parse::<u32>().ok()?)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().ok()?;
-    let bits_max = match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) if text.contains('.') => return None,
-        IpAddr::V6(_) => 128,
+    let (address, bits_max) = if address.contains('.') {
+        (IpAddr::V4(parse_quad(address)?), 32)
+    } else {
+        (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), 128)
     };
     let bits = bits.unwrap_or(bits_max);
     (bits <= bits_max).then_some((address, bits))
+}
+
+/// Reads four decimal numbers, also with leading zeros: upstream never takes them for octal.
+fn parse_quad(text: &str) -> Option<Ipv4Addr> {
+    let octets: Option<Vec<u8>> = text.split('.').map(|octet| octet.parse().ok()).collect();
+    let octets: [u8; 4] = octets?.try_into().ok()?;
+    Some(Ipv4Addr::from(octets))
 }
 
 /// The ACL to be stored for the one that was sent: without duplicates, with `auth` replaced by the
@@ -83,7 +91,7 @@ fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
 /// [`Refusal::InvalidAcl`]: nothing is left, or an entry is one that nobody could match.
 ///
 /// Source: ZooKeeper, `PrepRequestProcessor.fixupACL`.
-pub fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>, Refusal> {
+pub(super) fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>, Refusal> {
     let mut sent: Vec<&Acl> = Vec::new();
     for entry in acl.unwrap_or_default() {
         if !sent.contains(&entry) {
@@ -101,10 +109,7 @@ pub fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>
                 }
             }
             scheme => {
-                let id = entry.id.id.as_deref().ok_or(Refusal::Malformed)?;
-                if !is_valid(scheme, id, admission) {
-                    return Err(Refusal::InvalidAcl);
-                }
+                check_entry(scheme, entry.id.id.as_deref(), admission)?;
                 stored.push(entry.clone());
             }
         }
@@ -118,14 +123,15 @@ fn own_entries(perms: Perms, identities: &[Id]) -> impl Iterator<Item = Acl> {
     identities.iter().filter(proven).map(move |id| Acl { perms, id: id.clone() })
 }
 
-/// Whether an entry could match anybody.
-fn is_valid(scheme: &str, id: &str, admission: &Admission) -> bool {
-    match scheme {
-        "world" => id == "anyone",
-        "ip" => parse_network(id).is_some(),
-        "digest" if admission.digest_enabled => is_valid_digest(id),
-        _ => false,
-    }
+/// Refuses an entry that could match nobody; without a name it is malformed to the schemes there are.
+fn check_entry(scheme: &str, name: Option<&str>, admission: &Admission) -> Result<(), Refusal> {
+    let is_valid: fn(&str) -> bool = match scheme {
+        "world" => |name| name == "anyone",
+        "ip" => |name| parse_network(name).is_some(),
+        "digest" if admission.digest_enabled => is_valid_digest,
+        _ => return Err(Refusal::InvalidAcl),
+    };
+    if is_valid(name.ok_or(Refusal::Malformed)?) { Ok(()) } else { Err(Refusal::InvalidAcl) }
 }
 
 /// Whether the text is `user:hash`, with exactly two parts and a hash.
@@ -140,7 +146,7 @@ fn is_valid_digest(id: &str) -> bool {
 /// The ACL as it is shown to somebody who may not administer the node: digests are masked.
 ///
 /// Source: ZooKeeper, `FinalRequestProcessor`, `OpCode.getACL`.
-pub fn masked(acl: &[Acl]) -> Vec<Acl> {
+pub(super) fn masked(acl: &[Acl]) -> Vec<Acl> {
     let mask = |entry: &Acl| match (entry.id.scheme.as_deref(), entry.id.id.as_deref()) {
         (Some("digest"), Some(id)) => {
             let user = id.split_once(':').map_or(id, |(user, _)| user);
@@ -201,11 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_without_a_name_is_malformed_only_if_its_scheme_would_read_the_name() {
+        let judged = |scheme: Option<&str>| {
+            let id = Id { scheme: scheme.map(str::to_owned), id: None };
+            fixed_up(Some(&[Acl { perms: Perms::ALL, id }]), &Admission::internal())
+        };
+        for scheme in ["world", "ip", "digest"] {
+            assert_eq!(judged(Some(scheme)), Err(Refusal::Malformed), "{scheme}");
+        }
+        for scheme in [Some("super"), Some("unheard-of"), None] {
+            assert_eq!(judged(scheme), Err(Refusal::InvalidAcl), "{scheme:?}");
+        }
+    }
+
+    #[test]
     fn networks_are_checked_before_they_are_stored() {
         for (text, valid) in [
             ("1.2.3.4", true),
             ("1.2.3.4/33", false),
             ("1.2.3", false),
+            ("1.2.3.4.5", false),
+            ("01.02.003.+4", true),
+            ("1.2.3.256", false),
+            ("1.2.3.4/+08", true),
+            ("0x1.2.3.4", false),
             ("::1/128", true),
             ("::1/129", false),
             ("::ffff:1.2.3.4", false),

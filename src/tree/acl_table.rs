@@ -52,17 +52,14 @@ impl AclTable {
             return AclId(number);
         }
         let entry = Entry { acl: Arc::clone(acl), users: 1 };
-        let number = match self.free.pop() {
-            Some(number) => {
-                if let Some(slot) = self.entries.get_mut(number as usize) {
-                    *slot = entry;
-                }
-                number
+        let number = if let Some(number) = self.free.pop() {
+            if let Some(slot) = self.entries.get_mut(number as usize) {
+                *slot = entry;
             }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
+            number
+        } else {
+            self.entries.push(entry);
+            self.entries.len() as u32 - 1
         };
         self.by_content.insert(Arc::clone(acl), number);
         AclId(number)

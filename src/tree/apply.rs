@@ -3,8 +3,8 @@
 //! Never looks at anything but the draft, the proposal and the code: the same log gives the same
 //! tree, outcomes and events on every server, however it is cut into batches.
 
+use jute::Zxid;
 use jute::reply::Body;
-use jute::{ErrorCode, Zxid};
 
 use super::{
     Admission, Draft, Event, Progress, Proposal, Refusal, SessionChange, Write, create, delete,
@@ -38,10 +38,8 @@ pub fn apply(draft: &mut Draft<'_>, proposal: &Proposal<'_>) -> Applied {
     let submission = proposal.submission;
     let progress = draft.progress();
     // An attach is no transaction: upstream has none for it, and clients see every zxid.
-    let zxid = match submission.write {
-        Write::AttachSession { .. } => progress.zxid,
-        _ => progress.next_zxid(),
-    };
+    let is_attach = matches!(submission.write, Write::AttachSession { .. });
+    let zxid = if is_attach { progress.zxid } else { progress.next_zxid() };
     draft.set_progress(Progress { zxid, ..progress });
     let stamp = Stamp { zxid, time_ms: proposal.time_ms };
 
@@ -54,9 +52,10 @@ pub fn apply(draft: &mut Draft<'_>, proposal: &Proposal<'_>) -> Applied {
         lifecycle::check_holder(draft, &submission.origin)?;
         let context =
             Context { stamp, origin: submission.origin, admission: &submission.admission };
-        match &submission.write {
-            Write::Multi(writes) => multi::multi(draft, &context, writes),
-            write => single(draft, &context, write),
+        if let Write::Multi(writes) = &submission.write {
+            multi::multi(draft, &context, writes)
+        } else {
+            single(draft, &context, &submission.write)
         }
     });
     Applied { zxid, outcome, events: draft.take_events(), session }
@@ -91,21 +90,12 @@ pub(super) fn single(
         Write::Reap { path, never_used_ms_max } => {
             lifecycle::reap(draft, context, path, *never_used_ms_max)
         }
-        Write::Refused(code) => Err(refused_at_the_door(*code)),
+        Write::Refused(code) => Err(Refusal::AtTheDoor { code: *code }),
         // A multi inside a multi cannot be sent, and sessions are decided before.
         Write::Multi(_)
         | Write::OpenSession { .. }
         | Write::AttachSession { .. }
         | Write::CloseSession { .. } => Err(Refusal::Malformed),
-    }
-}
-
-/// The refusal for a request that was found impossible before it was proposed.
-fn refused_at_the_door(code: ErrorCode) -> Refusal {
-    match code {
-        ErrorCode::ReconfigDisabled => Refusal::ReconfigDisabled,
-        ErrorCode::Unimplemented => Refusal::Unsupported,
-        _ => Refusal::Malformed,
     }
 }
 

@@ -55,9 +55,10 @@ pub(super) fn create(
     let stat = znode.stat();
     draft.add(&path, znode, data.clone());
     quota::count_created(draft, &path, bytes);
-    Ok(match op {
-        OpCode::Create => Body::Path(Some(path.to_string())),
-        _ => Body::PathStat(path.to_string(), stat),
+    Ok(if *op == OpCode::Create {
+        Body::Path(Some(path.to_string()))
+    } else {
+        Body::PathStat(path.to_string(), stat)
     })
 }
 
@@ -110,10 +111,12 @@ fn create_mode(
     if has_ttl != (op == OpCode::CreateTtl) || (has_ttl && !(1..=TTL_MS_MAX).contains(&ttl_ms)) {
         return Err(Refusal::BadTtl { ttl_ms, flags });
     }
-    let owner = match op {
-        OpCode::CreateContainer => Owner::Container,
-        OpCode::CreateTtl => Owner::Ttl(ttl_ms),
-        _ => Owner::Persistent,
+    let owner = if op == OpCode::CreateContainer {
+        Owner::Container
+    } else if op == OpCode::CreateTtl {
+        Owner::Ttl(ttl_ms)
+    } else {
+        Owner::Persistent
     };
     let ephemeral = owner == Owner::Persistent && matches!(flags, 1 | 3);
     Ok(CreateMode { sequential: matches!(flags, 2 | 3 | 6), ephemeral, owner })

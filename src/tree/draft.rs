@@ -11,12 +11,13 @@ use jute::reply::EventType;
 use jute::{Acl, Perms, SessionId, Version, Zxid};
 
 use super::{
-    CONFIG_NODE, Event, Owner, Path, Progress, QUOTA_ROOT, Refusal, Session, Tree, Znode, quota,
+    CONFIG_NODE, Event, NodeRef, Owner, Path, Progress, QUOTA_ROOT, Refusal, Session, Tree, Znode,
+    quota,
 };
 
 /// Data up to this many bytes lies beside its node's record on disk, so that reading a node reads
 /// one record; larger data lies apart, so that a new child does not write its parent's data again.
-pub const INLINE_DATA_BYTES_MAX: usize = 512;
+pub(crate) const INLINE_DATA_BYTES_MAX: usize = 512;
 
 /// What became of a node's data.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,7 +51,8 @@ pub struct Changes {
 /// An edit's opposite.
 enum Undo {
     Node(Path, Option<NodeChange>),
-    Session(SessionId, Option<Option<Session>>),
+    Session(SessionId, Option<Session>),
+    FirstOfSession(SessionId),
 }
 
 /// The draft.
@@ -128,8 +130,8 @@ impl<'t> Draft<'t> {
                 match undo {
                     Undo::Node(path, Some(change)) => drop(self.nodes.insert(path, change)),
                     Undo::Node(path, None) => drop(self.nodes.remove(&path)),
-                    Undo::Session(id, Some(session)) => drop(self.sessions.insert(id, session)),
-                    Undo::Session(id, None) => drop(self.sessions.remove(&id)),
+                    Undo::Session(id, session) => drop(self.sessions.insert(id, session)),
+                    Undo::FirstOfSession(id) => drop(self.sessions.remove(&id)),
                 }
             }
         }
@@ -148,7 +150,7 @@ impl<'t> Draft<'t> {
             if let NodeChange::Put { znode, data: data @ DataChange::Keep } = &mut change
                 && znode.data_length.is_none_or(|length| length as usize <= INLINE_DATA_BYTES_MAX)
             {
-                let kept = self.tree.find(path.as_str()).and_then(|node| node.data());
+                let kept = self.tree.find(path.as_str()).and_then(NodeRef::data);
                 *data = DataChange::Set(kept.map(Bytes::copy_from_slice));
             }
             (path, change)
@@ -176,7 +178,7 @@ impl<'t> Draft<'t> {
         match self.nodes.get(path) {
             Some(NodeChange::Put { znode, .. }) => Some(znode.clone()),
             Some(NodeChange::Remove) => None,
-            None => self.tree.find(path).map(|node| node.znode()),
+            None => self.tree.find(path).map(NodeRef::znode),
         }
     }
 
@@ -195,7 +197,7 @@ impl<'t> Draft<'t> {
             Some(NodeChange::Put { data: DataChange::Set(data), .. }) => data.clone(),
             Some(NodeChange::Remove) => None,
             Some(NodeChange::Put { data: DataChange::Keep, .. }) | None => {
-                self.tree.find(path).and_then(|node| node.data()).map(Bytes::copy_from_slice)
+                self.tree.find(path).and_then(NodeRef::data).map(Bytes::copy_from_slice)
             }
         }
     }
@@ -208,7 +210,7 @@ impl<'t> Draft<'t> {
     /// How many nodes there are at and below `path`, and how many bytes their data has.
     pub(super) fn subtree_totals(&self, path: &str) -> (i64, i64) {
         let (mut count, mut bytes) = (0, 0);
-        for node in self.tree.find(path).into_iter().flat_map(|node| node.subtree()) {
+        for node in self.tree.find(path).into_iter().flat_map(NodeRef::subtree) {
             count += 1;
             bytes += node.data().map_or(0, |data| data.len() as i64);
         }
@@ -310,7 +312,9 @@ impl<'t> Draft<'t> {
 
     /// Puts a session in place, or removes it.
     pub(super) fn put_session(&mut self, id: SessionId, session: Option<Session>) {
-        let before = self.sessions.insert(id, session);
-        self.undo.push(Undo::Session(id, before));
+        self.undo.push(match self.sessions.insert(id, session) {
+            Some(before) => Undo::Session(id, before),
+            None => Undo::FirstOfSession(id),
+        });
     }
 }

@@ -22,7 +22,14 @@ pub(super) fn session_write(
         }
         Write::AttachSession { timeout_ms } => Some(attach(draft, origin, timeout_ms)),
         Write::CloseSession { expired_holder } => Some(close(draft, stamp, origin, expired_holder)),
-        _ => None,
+        Write::Create { .. }
+        | Write::Delete { .. }
+        | Write::SetData { .. }
+        | Write::SetAcl { .. }
+        | Write::Check { .. }
+        | Write::Multi(_)
+        | Write::Reap { .. }
+        | Write::Refused(_) => None,
     }
 }
 

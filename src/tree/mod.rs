@@ -18,6 +18,8 @@ mod delete;
 mod draft;
 mod event;
 mod lifecycle;
+#[cfg(test)]
+mod model;
 mod multi;
 mod nodes;
 mod path;
@@ -26,6 +28,8 @@ mod quota;
 mod read;
 mod refusal;
 mod session;
+#[cfg(test)]
+mod tests;
 mod update;
 mod znode;
 
@@ -35,7 +39,7 @@ use jute::{SessionId, Zxid};
 
 pub use acl::{is_super, permits};
 pub use apply::{Applied, apply};
-pub use draft::{Changes, DataChange, Draft, NodeChange};
+pub use draft::{Changes, DataChange, Draft, INLINE_DATA_BYTES_MAX, NodeChange};
 pub use event::Event;
 pub use nodes::NodeRef;
 pub use path::{InvalidPath, Path, parent_of};
@@ -45,7 +49,7 @@ pub use refusal::Refusal;
 pub use session::{Holder, Session, SessionChange};
 pub use znode::{Owner, TTL_MS_MAX, Znode};
 
-use nodes::Nodes;
+use nodes::{NewData, Nodes};
 
 /// The node under which quotas are kept.
 pub const QUOTA_ROOT: &str = "/zookeeper/quota";
@@ -117,8 +121,8 @@ impl Tree {
         for (path, change) in &changes.nodes {
             if let NodeChange::Put { znode, data } = change {
                 let data = match data {
-                    DataChange::Keep => None,
-                    DataChange::Set(data) => Some(data.as_deref()),
+                    DataChange::Keep => NewData::Keep,
+                    DataChange::Set(data) => NewData::Set(data.as_deref()),
                 };
                 self.put_node(path, znode, data);
             }
@@ -138,7 +142,7 @@ impl Tree {
 
     /// Takes a node in from the store, parents before children.
     pub fn restore_node(&mut self, path: &Path, znode: &Znode, data: Option<&[u8]>) {
-        self.put_node(path, znode, Some(data));
+        self.put_node(path, znode, NewData::Set(data));
     }
 
     /// Takes a session in from the store.
@@ -151,7 +155,7 @@ impl Tree {
         self.progress = progress;
     }
 
-    fn put_node(&mut self, path: &Path, znode: &Znode, data: Option<Option<&[u8]>>) {
+    fn put_node(&mut self, path: &Path, znode: &Znode, data: NewData<'_>) {
         let replaced = self.nodes.put(path, znode, data);
         match replaced.owner {
             Some(owner) if owner == znode.owner => {}
@@ -227,7 +231,9 @@ impl Tree {
         self.nodes.len()
     }
 
-    /// Bytes of names and data.
+    /// Bytes of all paths and data; upstream's `approximate_data_size`.
+    ///
+    /// Source: ZooKeeper, `DataTree.approximateDataSize`.
     pub fn data_bytes(&self) -> u64 {
         self.nodes.data_bytes()
     }
@@ -235,6 +241,11 @@ impl Tree {
     /// The session of this id, unless it is closed or expired.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Every session, in the order of their ids.

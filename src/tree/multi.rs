@@ -1,5 +1,7 @@
 //! Several writes as one transaction: all of them or none.
 
+use std::borrow::Cow;
+
 use jute::reply::{Body, MultiResult};
 use jute::{ErrorCode, OpCode};
 
@@ -9,12 +11,17 @@ use super::{Draft, Refusal, Write};
 /// Decides a multi. A refusal inside is no refusal of the multi: the reply tells, operation by
 /// operation, which one failed.
 ///
+/// # Errors
+///
+/// [`Refusal::Malformed`]: upstream could not even read it.
+///
 /// Source: ZooKeeper, `PrepRequestProcessor`, `OpCode.multi`, and `MultiResponse`.
 pub(super) fn multi(
     draft: &mut Draft<'_>,
     context: &Context<'_>,
     writes: &[Write],
 ) -> Result<Body, Refusal> {
+    let writes: Vec<Cow<'_, Write>> = writes.iter().map(recast).collect::<Result<_, _>>()?;
     let mut failed = None;
     let attempted = draft.attempt(|draft| {
         let mut results = Vec::with_capacity(writes.len());
@@ -36,6 +43,28 @@ pub(super) fn multi(
         (0..writes.len()).map(|index| MultiResult::Failed(result(index))).collect()
     });
     Ok(Body::Multi(results))
+}
+
+/// The write that upstream reads from this one: inside a multi the flags of a creation decide what it
+/// is where they can, and not its operation.
+///
+/// Source: ZooKeeper, `MultiOperationRecord.deserialize`, `Op.create`.
+fn recast(write: &Write) -> Result<Cow<'_, Write>, Refusal> {
+    let Write::Create { op, flags, .. } = write else { return Ok(Cow::Borrowed(write)) };
+    let meant = match (*op, *flags) {
+        (OpCode::CreateTtl, 0..=3) => OpCode::Create,
+        (_, 4) => OpCode::CreateContainer,
+        (OpCode::CreateTtl, _) | (_, 0..=3) => *op,
+        _ => return Err(Refusal::Malformed),
+    };
+    if meant == *op {
+        return Ok(Cow::Borrowed(write));
+    }
+    let mut write = write.clone();
+    if let Write::Create { op, .. } = &mut write {
+        *op = meant;
+    }
+    Ok(Cow::Owned(write))
 }
 
 /// The operation by which a result is marked: every creation that returns a `Stat` is a `create2`.

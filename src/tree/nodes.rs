@@ -55,6 +55,31 @@ struct Slot {
 }
 
 impl Slot {
+    /// A node that is not in the tree yet.
+    fn new(name: &[u8], data: Option<&[u8]>, znode: &Znode, acl: AclId) -> Slot {
+        Slot {
+            hash: 0,
+            czxid: znode.czxid,
+            mzxid: znode.mzxid,
+            pzxid: znode.pzxid,
+            ctime_ms: znode.ctime_ms,
+            mtime_ms: znode.mtime_ms,
+            owner: znode.owner.to_number(),
+            blob: [name, data.unwrap_or_default()].concat().into(),
+            version: znode.version,
+            aversion: znode.aversion,
+            created: znode.children_created,
+            present: znode.children_present,
+            name_length: name.len() as u32,
+            data_length: data.map_or(NULL_DATA, |data| data.len() as i32),
+            acl,
+            parent: NIL,
+            first_child: NIL,
+            previous: NIL,
+            next: NIL,
+        }
+    }
+
     fn name(&self) -> &[u8] {
         self.blob.get(..self.name_length as usize).unwrap_or_default()
     }
@@ -81,6 +106,15 @@ pub(super) struct Nodes {
     data_bytes: u64,
 }
 
+/// What a put does to a node's data.
+#[derive(Clone, Copy)]
+pub(super) enum NewData<'a> {
+    /// It stays as it is.
+    Keep,
+    /// It is replaced.
+    Set(Option<&'a [u8]>),
+}
+
 /// What a put changed besides the node itself, for the indexes kept elsewhere.
 pub(super) struct Replaced {
     /// The owner before, if the node was there.
@@ -97,30 +131,12 @@ impl Nodes {
             hasher: RandomState::new(),
             acls: AclTable::default(),
             count: 0,
-            data_bytes: 0,
+            // The root's path.
+            data_bytes: 1,
         };
         let hash = nodes.hasher.hash_one("/");
-        let root = nodes.allocate(Slot {
-            hash,
-            czxid: Zxid::ZERO,
-            mzxid: Zxid::ZERO,
-            pzxid: Zxid::ZERO,
-            ctime_ms: 0,
-            mtime_ms: 0,
-            owner: 0,
-            blob: Box::default(),
-            version: Version(0),
-            aversion: Version(0),
-            created: 0,
-            present: 0,
-            name_length: 0,
-            data_length: 0,
-            acl: AclId::default(),
-            parent: NIL,
-            first_child: NIL,
-            previous: NIL,
-            next: NIL,
-        });
+        let slot = Slot::new(b"", None, &Znode::default(), AclId::default());
+        let root = nodes.allocate(Slot { hash, ..slot });
         assert_eq!(root, ROOT, "the root is the first slot");
         nodes.index_insert(root, hash);
         nodes
@@ -131,7 +147,7 @@ impl Nodes {
         self.count
     }
 
-    /// Bytes of all paths' last elements and data.
+    /// Bytes of all paths and data.
     pub(super) fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
@@ -141,17 +157,12 @@ impl Nodes {
         self.find_slot(path).map(|slot| NodeRef { nodes: self, slot })
     }
 
-    /// Puts a node in place of what was at its path, if anything; `data` of `None` keeps the data.
+    /// Puts a node in place of what was at its path, if anything.
     ///
     /// # Panics
     ///
     /// If the parent is missing: the record would be lost.
-    pub(super) fn put(
-        &mut self,
-        path: &Path,
-        znode: &Znode,
-        data: Option<Option<&[u8]>>,
-    ) -> Replaced {
+    pub(super) fn put(&mut self, path: &Path, znode: &Znode, data: NewData<'_>) -> Replaced {
         let acl = self.acls.acquire(&znode.acl);
         if let Some(index) = self.find_slot(path.as_str()) {
             let slot = self.slot_mut(index);
@@ -159,7 +170,7 @@ impl Nodes {
             let old_acl = std::mem::replace(&mut slot.acl, acl);
             let before = slot.blob.len() as u64;
             write_record(slot, znode);
-            if let Some(data) = data {
+            if let NewData::Set(data) = data {
                 slot.set_data(data);
             }
             let after = slot.blob.len() as u64;
@@ -170,39 +181,20 @@ impl Nodes {
         let parent_path = path.parent().unwrap_or_else(Path::root);
         let parent = self.find_slot(parent_path.as_str());
         let Some(parent) = parent else { panic!("{path} has no parent in memory") };
-        self.insert(path, parent, znode, acl, data.flatten());
+        let data = match data {
+            NewData::Set(data) => data,
+            NewData::Keep => None,
+        };
+        self.insert(path, parent, Slot::new(path.name().as_bytes(), data, znode, acl));
         Replaced { owner: None }
     }
 
     /// Adds a node below `parent`.
-    fn insert(&mut self, path: &Path, parent: u32, znode: &Znode, acl: AclId, data: Option<&[u8]>) {
+    fn insert(&mut self, path: &Path, parent: u32, slot: Slot) {
         let hash = self.hasher.hash_one(path.as_str());
-        let name = path.name().as_bytes();
         let first_child = self.slot(parent).first_child;
-        let mut slot = Slot {
-            hash,
-            czxid: znode.czxid,
-            mzxid: znode.mzxid,
-            pzxid: znode.pzxid,
-            ctime_ms: znode.ctime_ms,
-            mtime_ms: znode.mtime_ms,
-            owner: znode.owner.to_number(),
-            blob: name.into(),
-            version: znode.version,
-            aversion: znode.aversion,
-            created: znode.children_created,
-            present: znode.children_present,
-            name_length: name.len() as u32,
-            data_length: NULL_DATA,
-            acl,
-            parent,
-            first_child: NIL,
-            previous: NIL,
-            next: first_child,
-        };
-        slot.set_data(data);
-        self.data_bytes += slot.blob.len() as u64;
-        let index = self.allocate(slot);
+        self.data_bytes += bytes_of(path, &slot);
+        let index = self.allocate(Slot { hash, parent, next: first_child, ..slot });
         if first_child != NIL {
             self.slot_mut(first_child).previous = index;
         }
@@ -221,7 +213,8 @@ impl Nodes {
         assert_eq!(slot.first_child, NIL, "{path} is removed while it has children");
         let (hash, parent, previous, next) = (slot.hash, slot.parent, slot.previous, slot.next);
         let (owner, acl) = (Owner::from_number(slot.owner), slot.acl);
-        self.data_bytes -= slot.blob.len() as u64;
+        let bytes = bytes_of(path, slot);
+        self.data_bytes -= bytes;
         if previous == NIL {
             self.slot_mut(parent).first_child = next;
         } else {
@@ -315,6 +308,11 @@ impl Nodes {
         }
         rest.is_empty()
     }
+}
+
+/// What a node counts in [`Nodes::data_bytes`].
+fn bytes_of(path: &Path, slot: &Slot) -> u64 {
+    (path.as_str().len() - slot.name().len() + slot.blob.len()) as u64
 }
 
 /// Writes the record's fields, except those that say where the node lies.

@@ -71,6 +71,7 @@ pub struct Origin {
 
 /// On which terms a write is judged.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting that decides by itself")]
 pub struct Admission {
     /// Who the client has proved to be.
     pub identities: Arc<[Id]>,
@@ -323,8 +324,9 @@ impl Decode for Write {
                 Ok((input, Write::SetAcl { path, acl, version }))
             }
             tag::MULTI => {
-                let (input, writes) = <Option<Vec<Write>>>::decode(input, frame)?;
-                Ok((input, Write::Multi(writes.unwrap_or_default())))
+                let (input, parts) = <Option<Vec<Part>>>::decode(input, frame)?;
+                let parts = parts.unwrap_or_default().into_iter();
+                Ok((input, Write::Multi(parts.map(|Part(write)| write).collect())))
             }
             tag::REAP => {
                 let (input, path) = decode_path(input, frame)?;
@@ -340,6 +342,19 @@ impl Decode for Write {
             }
             _ => decode_session_write(tag, input, frame),
         }
+    }
+}
+
+/// A write inside a multi. That is never a multi again, so nothing on disk can exhaust the stack.
+struct Part(Write);
+
+impl Decode for Part {
+    fn decode<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, Part> {
+        if input.first() == Some(&tag::MULTI) {
+            return malformed(input);
+        }
+        let (input, write) = Write::decode(input, frame)?;
+        Ok((input, Part(write)))
     }
 }
 

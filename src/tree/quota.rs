@@ -14,31 +14,39 @@ const LIMITS: &str = "zookeeper_limits";
 /// Name of the node that holds what a quota has counted.
 const STATS: &str = "zookeeper_stats";
 
-/// Limits or counts; `None` is unlimited.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// What stands between two pairs.
+const SEPARATORS: [char; 2] = [',', ';'];
+
+/// Limits or counts, as text that clients may write too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Track {
-    count: Option<i64>,
-    bytes: Option<i64>,
-    count_hard: Option<i64>,
-    bytes_hard: Option<i64>,
+    count: i64,
+    bytes: i64,
+    count_hard: i64,
+    bytes_hard: i64,
 }
 
 impl Track {
-    /// Reads `count=1,bytes=2` and `count=1,bytes=2=;byteHardLimit=3;countHardLimit=4`; -1 is
-    /// unlimited, unknown keys are passed over. `None`: the text is something else.
+    /// What an empty text says: of limits, that there is none.
+    const UNLIMITED: Track = Track { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 };
+
+    /// Reads `count=1,bytes=2` and `count=1,bytes=2=;byteHardLimit=3;countHardLimit=4`; unknown keys
+    /// are passed over. `None`: the text is something else.
     fn parse(text: &[u8]) -> Option<Track> {
         let text = std::str::from_utf8(text).ok()?;
-        let mut track = Track::default();
-        for pair in text.split([',', ';']).filter(|pair| !pair.is_empty()) {
+        let mut track = Track::UNLIMITED;
+        if text.starts_with(SEPARATORS) {
+            return None;
+        }
+        for pair in text.split(SEPARATORS).filter(|pair| !pair.is_empty()) {
             let mut parts = pair.split('=');
             let (key, value) = (parts.next()?, parts.next()?);
-            let number: i64 = if value.is_empty() { -1 } else { value.parse().ok()? };
-            let limit = (number > -1).then_some(number);
+            let number = value.parse().ok()?;
             match key {
-                "count" => track.count = limit,
-                "bytes" => track.bytes = limit,
-                "countHardLimit" => track.count_hard = limit,
-                "byteHardLimit" => track.bytes_hard = limit,
+                "count" => track.count = number,
+                "bytes" => track.bytes = number,
+                "countHardLimit" => track.count_hard = number,
+                "byteHardLimit" => track.bytes_hard = number,
                 _ => {}
             }
         }
@@ -86,12 +94,12 @@ pub(super) fn enforce(
 ) -> Result<(), Refusal> {
     let Some(prefix) = prefix_of(draft, path) else { return Ok(()) };
     let read = |name: &str| draft.data(&format!("{QUOTA_ROOT}{prefix}/{name}"));
-    let limits = Track::parse(&read(LIMITS).unwrap_or_default()).ok_or(Refusal::Malformed)?;
+    let limits = read(LIMITS).and_then(|text| Track::parse(&text)).ok_or(Refusal::Malformed)?;
     // Without counts there is nothing to compare.
     let Some(stats) = read(STATS) else { return Ok(()) };
     let stats = Track::parse(&stats).ok_or(Refusal::Malformed)?;
-    let exceeds = |more: i64, counted: Option<i64>, hard: Option<i64>| {
-        more != 0 && hard.is_some_and(|hard| counted.unwrap_or(-1) + more > hard)
+    let exceeds = |more: i64, counted: i64, hard: i64| {
+        more != 0 && hard > -1 && counted.wrapping_add(more) > hard
     };
     if exceeds(count_more, stats.count, limits.count_hard)
         || exceeds(bytes_more, stats.bytes, limits.bytes_hard)
@@ -124,7 +132,8 @@ fn count(draft: &mut Draft<'_>, path: &Path, count_more: i64, bytes_more: i64) {
     let Some(prefix) = prefix_of(draft, path.as_str()) else { return };
     let Some(stats) = draft.data(&format!("{QUOTA_ROOT}{prefix}/{STATS}")) else { return };
     let Some(stats) = Track::parse(&stats) else { return };
-    let totals = (stats.count.unwrap_or(-1) + count_more, stats.bytes.unwrap_or(-1) + bytes_more);
+    // A client may have written any numbers; upstream's wrap too.
+    let totals = (stats.count.wrapping_add(count_more), stats.bytes.wrapping_add(bytes_more));
     write_stats(draft, &prefix, totals);
 }
 
@@ -144,11 +153,19 @@ mod tests {
     #[test]
     fn limits_are_read_in_both_of_upstreams_forms() {
         let soft = Track::parse(b"count=5,bytes=-1").unwrap();
-        assert_eq!(soft, Track { count: Some(5), ..Track::default() });
+        assert_eq!(soft, Track { count: 5, ..Track::UNLIMITED });
         let hard = Track::parse(b"count=-1,bytes=10=;byteHardLimit=20;countHardLimit=3").unwrap();
-        assert_eq!((hard.bytes, hard.bytes_hard, hard.count_hard), (Some(10), Some(20), Some(3)));
-        assert_eq!(Track::parse(b"count="), Some(Track::default()));
-        assert_eq!(Track::parse(b"nonsense"), None);
+        assert_eq!((hard.bytes, hard.bytes_hard, hard.count_hard), (10, 20, 3));
+    }
+
+    #[test]
+    fn other_texts_are_judged_as_by_upstream() {
+        for text in ["", "count=1,", "=5", "count=+5", "count=9;;bytes=9", "count=1=2=3,bytes=7"] {
+            assert!(Track::parse(text.as_bytes()).is_some(), "{text}");
+        }
+        for text in ["nonsense", "count", "count=", ",count=1", "a=b", "count= 5"] {
+            assert!(Track::parse(text.as_bytes()).is_none(), "{text}");
+        }
     }
 
     #[test]

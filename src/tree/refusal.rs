@@ -44,10 +44,8 @@ pub enum Refusal {
     SessionMoved { session: SessionId },
     #[error("{path} is not, or not any more, a node to be reaped")]
     NotReapable { path: String },
-    #[error("reconfiguration is disabled")]
-    ReconfigDisabled,
-    #[error("the operation is not supported by a standalone server")]
-    Unsupported,
+    #[error("it was found impossible before it was proposed: {code:?}")]
+    AtTheDoor { code: ErrorCode },
 }
 
 impl Refusal {
@@ -60,7 +58,8 @@ impl Refusal {
             | Refusal::BadPath { .. }
             | Refusal::SystemNode { .. }
             | Refusal::RootQuota => ErrorCode::BadArguments,
-            Refusal::TtlDisabled | Refusal::Unsupported => ErrorCode::Unimplemented,
+            Refusal::AtTheDoor { code } => *code,
+            Refusal::TtlDisabled => ErrorCode::Unimplemented,
             Refusal::InvalidAcl => ErrorCode::InvalidAcl,
             Refusal::NoNode { .. } => ErrorCode::NoNode,
             Refusal::NodeExists { .. } => ErrorCode::NodeExists,
@@ -71,7 +70,6 @@ impl Refusal {
             Refusal::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
             Refusal::SessionExpired { .. } => ErrorCode::SessionExpired,
             Refusal::SessionMoved { .. } => ErrorCode::SessionMoved,
-            Refusal::ReconfigDisabled => ErrorCode::ReconfigDisabled,
         }
     }
 }

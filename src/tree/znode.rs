@@ -61,7 +61,7 @@ impl Owner {
 }
 
 /// The record of a node, without its name and its data.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Znode {
     /// The transaction that created the node.
     pub czxid: Zxid,

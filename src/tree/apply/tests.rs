@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use jute::reply::{EventType, MultiResult};
-use jute::{Acl, OpCode, Perms, SessionId, Version};
+use jute::{Acl, ErrorCode, OpCode, Perms, SessionId, Version};
 
 use super::*;
-use crate::tree::{Changes, Holder, Origin, Submission, Tree};
+use crate::tree::{Changes, Holder, NodeChange, Origin, Owner, Submission, Tree};
 
 const S1: SessionId = SessionId(0x1_0000_0001);
 
@@ -100,6 +100,52 @@ fn a_refused_multi_leaves_no_trace_but_its_zxid() {
     assert_eq!(changes.progress.zxid.0, tree.zxid().0 + 1);
 }
 
+/// A creation of `/m` by this operation, with these flags.
+fn creation(op: OpCode, flags: i32) -> Write {
+    let (path, acl) = ("/m".to_owned(), Some(vec![Acl::anyone(Perms::ALL)]));
+    Write::Create { op, path, data: None, acl, flags, ttl_ms: 5 }
+}
+
+#[test]
+fn inside_a_multi_the_flags_of_a_creation_decide_what_it_is() {
+    let tree = tree_with(&[]);
+    let owner = |op, flags| {
+        let (applied, changes) = attempt(&tree, Write::Multi(vec![creation(op, flags)]));
+        let Ok(Body::Multi(results)) = applied.outcome else { panic!("{:?}", applied.outcome) };
+        let MultiResult::Done(op, _) = &results[0] else { panic!("{results:?}") };
+        let created = changes.nodes.iter().find(|(path, _)| path.as_str() == "/m");
+        let Some((_, NodeChange::Put { znode, .. })) = created else { panic!("{changes:?}") };
+        (*op, znode.owner)
+    };
+    assert_eq!(owner(OpCode::Create, 4), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::Create2, 0), (OpCode::Create2, Owner::Persistent));
+    assert_eq!(owner(OpCode::CreateContainer, 1), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::CreateTtl, 0), (OpCode::Create, Owner::Persistent));
+    assert_eq!(owner(OpCode::CreateTtl, 1), (OpCode::Create, Owner::Ephemeral(S1)));
+    assert_eq!(owner(OpCode::CreateTtl, 4), (OpCode::Create2, Owner::Container));
+    assert_eq!(owner(OpCode::CreateTtl, 5), (OpCode::Create2, Owner::Ttl(5)));
+}
+
+#[test]
+fn a_creation_with_unreadable_flags_makes_the_whole_multi_unreadable() {
+    let tree = tree_with(&[]);
+    for (op, flags) in [
+        (OpCode::Create, 5),
+        (OpCode::Create2, 6),
+        (OpCode::CreateContainer, 5),
+        (OpCode::Create, 7),
+        (OpCode::Create, -1),
+    ] {
+        let writes = vec![create("/first", 0), creation(op, flags)];
+        let (applied, changes) = attempt(&tree, Write::Multi(writes));
+        assert_eq!(applied.outcome, Err(Refusal::Malformed), "{op:?} {flags}");
+        assert!(changes.nodes.is_empty());
+    }
+    let (applied, _) = attempt(&tree, Write::Multi(vec![creation(OpCode::CreateTtl, 7)]));
+    let failed = vec![MultiResult::Failed(ErrorCode::BadArguments)];
+    assert_eq!(applied.outcome, Ok(Body::Multi(failed)));
+}
+
 #[test]
 fn a_multi_sees_its_own_edits() {
     let mut tree = tree_with(&[]);
@@ -188,6 +234,39 @@ fn quota_statistics_count_the_root_of_the_quota_and_follow_every_change() {
 }
 
 #[test]
+fn quota_statistics_that_started_too_low_count_on_below_zero() {
+    let mut tree = tree_with(&["/q", "/zookeeper/quota/q"]);
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_stats", 0)).outcome.unwrap();
+    for path in ["/q/a", "/q/b", "/q/c", "/q/d", "/zookeeper/quota/q/zookeeper_limits"] {
+        run(&mut tree, create(path, 0)).outcome.unwrap();
+    }
+    let set = |text: &'static str| Write::SetData {
+        path: "/zookeeper/quota/q/zookeeper_limits".into(),
+        data: Some(Bytes::from_static(text.as_bytes())),
+        version: Version::ANY,
+    };
+    run(&mut tree, set("count=-1,bytes=-1")).outcome.unwrap();
+    for path in ["/q/a", "/q/b", "/q/c", "/q/d"] {
+        run(&mut tree, delete(path)).outcome.unwrap();
+    }
+    let stats = tree.find("/zookeeper/quota/q/zookeeper_stats").unwrap();
+    assert_eq!(stats.data(), Some(&b"count=-3,bytes=-3"[..]));
+}
+
+#[test]
+fn quota_statistics_written_by_a_client_wrap_as_upstreams_do() {
+    let mut tree = tree_with(&["/q", "/zookeeper/quota/q"]);
+    let stats = "/zookeeper/quota/q/zookeeper_stats";
+    run(&mut tree, create(stats, 0)).outcome.unwrap();
+    run(&mut tree, create("/zookeeper/quota/q/zookeeper_limits", 0)).outcome.unwrap();
+    let data = Some(Bytes::from_static(b"count=9223372036854775807,bytes=0"));
+    run(&mut tree, Write::SetData { path: stats.into(), data, version: Version::ANY });
+    run(&mut tree, create("/q/a", 0)).outcome.unwrap();
+    let text = tree.find(stats).unwrap().data().unwrap();
+    assert_eq!(text, b"count=-9223372036854775808,bytes=1");
+}
+
+#[test]
 fn a_batch_is_read_back_as_it_was_written() {
     let writes = vec![
         create("/a", 3),
@@ -210,4 +289,16 @@ fn a_batch_is_read_back_as_it_was_written() {
     for cut in 0..bytes.len() {
         assert!(crate::tree::Batch::from_bytes(&bytes.slice(..cut)).is_err(), "cut at {cut}");
     }
+}
+
+#[test]
+fn a_multi_inside_a_multi_cannot_be_read_however_deep() {
+    let mut write = Write::Check { path: "/".into(), version: Version::ANY };
+    for _ in 0..2 {
+        write = Write::Multi(vec![write]);
+    }
+    let batch = crate::tree::Batch { time_ms: 77, submissions: vec![submission(S1, write)] };
+    let mut out = bytes::BytesMut::new();
+    jute::Encode::encode(&batch, &mut out);
+    assert!(crate::tree::Batch::from_bytes(&out.freeze()).is_err());
 }

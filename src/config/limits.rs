@@ -1,0 +1,74 @@
+//! Every bound of the server that is not a key of `zoo.cfg`, with its unit and its reason.
+//!
+//! A queue, a loop over input, a batch or a retry takes its bound from here, so that "how much can
+//! this take?" has one place to look. Bounds an operator may move are keys: see
+//! [`keys`](super::keys). Nothing here depends on anything else.
+
+/// Bytes in one mebibyte, for the constants below.
+const MIB: usize = 1 << 20;
+
+/// Bytes in one kibibyte, for the constants below.
+const KIB: usize = 1 << 10;
+
+/// Bytes that may wait to be written to one client. One reply always fits, however large; beyond
+/// that the connection is closed and counted, because a client that does not read must not fill
+/// our memory.
+pub const OUTBOX_BYTES_MAX: usize = 16 * MIB;
+
+/// Submissions that may wait in one lane to the leader. A full lane pushes back to
+/// `globalOutstandingLimit`, and from there to the clients' sockets.
+pub const LANE_SUBMISSIONS_MAX: usize = 4_096;
+
+/// Submissions proposed in one log entry. Batches form from what is queued; nobody waits for one
+/// to fill.
+pub const PROPOSAL_SUBMISSIONS_MAX: usize = 256;
+
+/// Bytes of submissions proposed in one log entry; a larger single submission goes alone.
+pub const PROPOSAL_BYTES_MAX: usize = 256 * KIB;
+
+/// Log entries proposed and not yet committed, above which the proposer lets its queue grow into
+/// larger batches.
+pub const PROPOSALS_IN_FLIGHT_MAX: usize = 4;
+
+/// Log entries applied in one batch of the store. Readers are let in between batches.
+pub const APPLY_BATCH_ENTRIES_MAX: usize = 256;
+
+/// Bytes of log entries written and synced in one go.
+pub const LOG_APPEND_BYTES_MAX: usize = 4 * MIB;
+
+/// Bytes of memtable after which the tree's image is flushed: it bounds what a restart replays.
+pub const TREE_FLUSH_BYTES: usize = 64 * MIB;
+
+/// Milliseconds after which the tree's image is flushed although it is small.
+pub const TREE_FLUSH_INTERVAL_MS: u64 = 60_000;
+
+/// Bytes of one chunk of a snapshot in transfer.
+pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;
+
+/// Bytes of data kept inside a node's own record; larger data has a record of its own, so that a
+/// new child does not rewrite its parent's data.
+pub const DATA_INLINE_BYTES_MAX: usize = 512;
+
+/// Operations of one multi. The smallest takes 18 bytes, so no multi that fits the default
+/// `jute.maxbuffer` is refused; a raised `jute.maxbuffer` does not raise this.
+pub const MULTI_OPERATIONS_MAX: usize = 65_536;
+
+/// Requests read from one connection before the others get their turn.
+pub const CONNECTION_REQUESTS_PER_TURN_MAX: usize = 256;
+
+/// Identities one connection may collect with `addauth`: each is compared with each entry of an
+/// ACL on every request, so the list must not grow without end.
+pub const CONNECTION_IDENTITIES_MAX: usize = 1_024;
+
+/// Milliseconds a stopping server waits for its connections to take their last replies. Together
+/// with the last flush it stays under the second that start and stop scripts allow.
+pub const SHUTDOWN_DRAIN_MS: u64 = 500;
+
+/// Bytes of a configuration file. A larger file is not one: the path points elsewhere.
+pub const ZOO_CFG_BYTES_MAX: u64 = 1 << 20;
+
+/// Characters of a value that a message repeats.
+pub const MESSAGE_VALUE_CHARS_MAX: usize = 120;
+
+/// Characters of an unknown key that are compared with the known ones.
+pub const SUGGESTION_CHARS_MAX: usize = 64;

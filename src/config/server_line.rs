@@ -1,0 +1,115 @@
+//! One `server.N` line: a member of the ensemble and where its clients connect.
+//!
+//! `<host>:<quorumPort>:<electionPort>[:<role>][|…][;[<host>:]<clientPort>][;[<host>:]<securePort>]`
+//!
+//! The line is checked in full, as ZooKeeper checks it, and never resolved: hosts stay text.
+//! Only what a single server uses is kept.
+//!
+//! Source: ZooKeeper, `QuorumPeer.QuorumServer`.
+
+/// What a member of the ensemble is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Role {
+    /// Votes.
+    Participant,
+    /// Follows without a vote.
+    Observer,
+}
+
+/// The parts of a `server.N` line that this release uses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ServerLine {
+    /// The same for all of the line's addresses.
+    pub(super) role: Role,
+    /// Where clients connect: host (`None`: every address of the machine) and port.
+    pub(super) client: Option<(Option<String>, u16)>,
+    /// A third part names a TLS port.
+    pub(super) has_secure_part: bool,
+}
+
+const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort]";
+
+/// Reads the value of a `server.N` line.
+///
+/// # Errors
+///
+/// What is wrong, and the expected shape.
+pub(super) fn parse(value: &str) -> Result<ServerLine, (String, String)> {
+    let mut parts = value.split(';').map(str::trim);
+    let addresses = parts.next().unwrap_or_default();
+    let client = parts.next().map(client_address).transpose().map_err(with_shape)?;
+    let has_secure_part = parts.next().is_some();
+    if parts.next().is_some() {
+        return Err(with_shape("has more than three parts between semicolons".to_owned()));
+    }
+
+    let roles = addresses.split('|').map(member_address).collect::<Result<Vec<_>, _>>();
+    let roles = roles.map_err(with_shape)?;
+    let role = roles.first().copied().unwrap_or(Role::Participant);
+    if roles.iter().any(|other| *other != role) {
+        return Err(with_shape("gives its addresses different roles".to_owned()));
+    }
+    Ok(ServerLine { role, client, has_secure_part })
+}
+
+fn with_shape(problem: String) -> (String, String) {
+    (problem, SHAPE.to_owned())
+}
+
+/// Checks `host:quorumPort:electionPort[:role]` and returns the role.
+fn member_address(text: &str) -> Result<Role, String> {
+    let (host, rest) = split_host(text.trim())?;
+    if host.is_empty() {
+        return Err("has no host".to_owned());
+    }
+    let fields: Vec<&str> = rest.split(':').collect();
+    let (quorum, election, role) = match fields.as_slice() {
+        [quorum, election] => (quorum, election, Role::Participant),
+        [quorum, election, role] => (quorum, election, parse_role(role)?),
+        [_] => return Err("has no election port".to_owned()),
+        _ => return Err("has too many colons".to_owned()),
+    };
+    let (quorum, election) = (port(quorum, "quorum")?, port(election, "election")?);
+    if quorum == election {
+        return Err(format!("uses port {quorum} for both quorum and election"));
+    }
+    Ok(role)
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    if text.eq_ignore_ascii_case("participant") {
+        Ok(Role::Participant)
+    } else if text.eq_ignore_ascii_case("observer") {
+        Ok(Role::Observer)
+    } else {
+        Err(format!("has the unknown role {text}"))
+    }
+}
+
+/// Reads `[host:]port`.
+fn client_address(text: &str) -> Result<(Option<String>, u16), String> {
+    if !text.contains(':') {
+        return Ok((None, port(text, "client")?));
+    }
+    let (host, rest) = split_host(text)?;
+    Ok((Some(host.to_owned()), port(rest, "client")?))
+}
+
+/// Splits `host:rest`, where the host may be an IPv6 address in brackets (which it loses).
+fn split_host(text: &str) -> Result<(&str, &str), String> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed
+            .split_once("]:")
+            .ok_or_else(|| "has a bracket that is not closed before a colon".to_owned())?,
+        None => text.split_once(':').ok_or_else(|| "has no ports".to_owned())?,
+    };
+    Ok((host.trim(), rest.trim()))
+}
+
+/// Reads a port; `purpose` names it in the complaint.
+fn port(text: &str, purpose: &str) -> Result<u16, String> {
+    match text.trim().parse() {
+        Ok(port) if port != 0 => Ok(port),
+        Ok(_) | Err(_) => Err(format!("has the {purpose} port {text:?}, not 1 to 65535")),
+    }
+}

@@ -1,0 +1,91 @@
+//! What the leader does by itself: ends silent sessions, reaps nodes, lets the log be purged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jute::Xid;
+
+use super::Ensemble;
+use crate::clock::Clock;
+use crate::config::limits::{TREE_FLUSH_BYTES, TREE_FLUSH_INTERVAL_MS};
+use crate::replica::Replica;
+use crate::tree::{Admission, Holder, Origin, Submission, Write};
+
+/// How often the size of what is not flushed is looked at.
+const FLUSH_CHECK_MS: u64 = 1_000;
+
+/// How containers and TTL nodes are reaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaping {
+    /// Milliseconds between two searches.
+    pub check_interval_ms: u64,
+    /// Nodes reaped in a minute at most.
+    pub per_minute_max: u32,
+    /// Milliseconds after which a container goes that never had a child; 0: never.
+    pub never_used_ms_max: i64,
+}
+
+/// A request of the server's own.
+fn own(session: jute::SessionId, write: Write) -> Submission {
+    let origin = Origin { holder: Holder::default(), session, xid: Xid(0) };
+    Submission { origin, admission: Admission::internal(), write }
+}
+
+/// Ends sessions whose deadline has passed.
+pub(super) async fn expire_sessions(ensemble: Arc<Ensemble>, tick_ms: u64) {
+    loop {
+        let next_ms = ensemble.sessions().until_next_deadline_ms();
+        let wait_ms = next_ms.map_or(tick_ms, |ms| ms.clamp(1, tick_ms as i64) as u64);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        for (session, holder) in ensemble.sessions().expire() {
+            tracing::info!("session {session} expired");
+            let write = Write::CloseSession { expired_holder: Some(holder) };
+            if ensemble.submit(own(session, write)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Deletes emptied containers and outlived TTL nodes, evenly spaced.
+///
+/// Source: ZooKeeper, `ContainerManager`.
+pub(super) async fn reap_nodes(
+    ensemble: Arc<Ensemble>,
+    replica: Arc<Replica>,
+    clock: Clock,
+    reaping: Reaping,
+) {
+    let gap = Duration::from_millis(60_000 / u64::from(reaping.per_minute_max.max(1)));
+    loop {
+        tokio::time::sleep(Duration::from_millis(reaping.check_interval_ms.max(1))).await;
+        let due = replica.tree().reapable_at(clock.wall_ms(), reaping.never_used_ms_max);
+        for path in due {
+            let never_used_ms_max = reaping.never_used_ms_max;
+            let write = Write::Reap { path: path.to_string(), never_used_ms_max };
+            if ensemble.submit(own(jute::SessionId::NONE, write)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(gap).await;
+        }
+    }
+}
+
+/// Flushes the tree's store now and then, so that a restart replays a bounded tail of the log and
+/// what was flushed can be purged from it.
+pub(super) async fn flush_tree(ensemble: Arc<Ensemble>, snap_bytes_max: u64) {
+    let mut since_flush_ms = 0;
+    let mut flushed = ensemble.log_position();
+    loop {
+        tokio::time::sleep(Duration::from_millis(FLUSH_CHECK_MS)).await;
+        since_flush_ms += FLUSH_CHECK_MS;
+        let unflushed = ensemble.unflushed_bytes();
+        let is_large = unflushed >= (TREE_FLUSH_BYTES as u64).min(snap_bytes_max);
+        let is_old = since_flush_ms >= TREE_FLUSH_INTERVAL_MS && ensemble.log_position() != flushed;
+        if is_large || is_old {
+            flushed = ensemble.log_position();
+            since_flush_ms = 0;
+            ensemble.trigger_flush().await;
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! openraft's log, kept by the store room.
+//!
+//! Entries can be read back as soon as they are handed in, from a tail in memory; RocksDB is read
+//! only at start-up and for whoever lags far behind. Invariant: the tail holds every entry that is
+//! not on disk yet.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::entry::RaftEntry as _;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::fault::Fault;
+use super::types::{
+    Entry, LogId, TypeConfig, Vote, decode_entry, decode_log_id, decode_vote, encode_entry,
+    encode_log_id, encode_vote,
+};
+use crate::store::LogStore;
+
+/// Names under which the store keeps what belongs to the log.
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+
+/// Bytes of entries kept in memory for those who read the end of the log.
+const TAIL_BYTES_MAX: usize = 16 << 20;
+/// Bytes of entries read from disk at a time.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// The last entries, in memory.
+#[derive(Default)]
+struct Tail {
+    entries: VecDeque<(Entry, usize)>,
+    bytes: usize,
+    /// Index of the last entry that is on disk.
+    durable: u64,
+}
+
+impl Tail {
+    fn first_index(&self) -> Option<u64> {
+        self.entries.front().map(|(entry, _)| entry.index())
+    }
+
+    fn push(&mut self, entry: Entry, bytes: usize) {
+        self.bytes += bytes;
+        self.entries.push_back((entry, bytes));
+    }
+
+    /// Lets go of old entries that are on disk.
+    fn shrink(&mut self) {
+        while self.bytes > TAIL_BYTES_MAX
+            && self.first_index().is_some_and(|index| index <= self.durable)
+            && let Some((_, bytes)) = self.entries.pop_front()
+        {
+            self.bytes -= bytes;
+        }
+    }
+
+    fn truncate_from(&mut self, index: u64) {
+        while let Some((entry, bytes)) = self.entries.pop_back() {
+            if entry.index() < index {
+                self.entries.push_back((entry, bytes));
+                break;
+            }
+            self.bytes -= bytes;
+        }
+        self.durable = self.durable.min(index.saturating_sub(1));
+    }
+
+    fn purge_through(&mut self, index: u64) {
+        while self.first_index().is_some_and(|first| first <= index)
+            && let Some((_, bytes)) = self.entries.pop_front()
+        {
+            self.bytes -= bytes;
+        }
+    }
+}
+
+/// The log.
+#[derive(Clone)]
+pub(super) struct RaftLog {
+    store: LogStore,
+    tail: Arc<Mutex<Tail>>,
+    fault: Fault,
+}
+
+impl RaftLog {
+    pub(super) fn new(store: LogStore, fault: Fault) -> RaftLog {
+        RaftLog { store, tail: Arc::default(), fault }
+    }
+
+    /// Reads `[from, to)`: what is old from disk, the rest from memory.
+    fn entries(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut next = from;
+        while next < to {
+            let (disk_to, in_memory) = self.from_tail(next, to);
+            if let Some(in_memory) = in_memory {
+                entries.extend(in_memory);
+                break;
+            }
+            let read = self.store.read(next, disk_to, bytes_max.min(READ_BYTES_MAX))?;
+            let Some((last, _)) = read.last() else {
+                let problem = format!("log entry {next} is missing on disk");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            };
+            next = last + 1;
+            for (index, bytes) in &read {
+                entries.push(decode_entry(*index, bytes)?);
+            }
+            if bytes_max != usize::MAX {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What the tail has of `[from, to)`; if it does not reach back to `from`, up to where disk has
+    /// to be read first.
+    fn from_tail(&self, from: u64, to: u64) -> (u64, Option<Vec<Entry>>) {
+        let tail = self.tail.lock();
+        match tail.first_index() {
+            Some(first) if first <= from => {
+                let skip = (from - first) as usize;
+                let take = (to - from) as usize;
+                let entries = tail.entries.iter().skip(skip).take(take);
+                (from, Some(entries.map(|(entry, _)| entry.clone()).collect()))
+            }
+            Some(first) => (to.min(first), None),
+            None => (to, None),
+        }
+    }
+
+    /// Waits until the store has done what `begin` asks of it.
+    async fn durably(
+        &self,
+        begin: impl FnOnce(Box<dyn FnOnce(Result<(), crate::store::StoreError>) + Send>),
+    ) -> io::Result<()> {
+        let (done, finished) = oneshot::channel();
+        begin(Box::new(move |result| drop(done.send(result))));
+        let result = finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))?;
+        Ok(result.inspect_err(|error| self.fault.raise(error))?)
+    }
+
+    fn log_id_of(&self, name: &'static str) -> io::Result<Option<LogId>> {
+        match self.store.state(name)? {
+            Some(mut bytes) => Ok(decode_log_id(&mut bytes)?),
+            None => Ok(None),
+        }
+    }
+}
+
+impl RaftLogReader<TypeConfig> for RaftLog {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => self.store.bounds()?.map_or(0, |(first, _)| first),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => {
+                let in_memory = self.tail.lock().entries.back().map(|(entry, _)| entry.index());
+                let on_disk = self.store.bounds()?.map(|(_, last)| last);
+                in_memory.max(on_disk).map_or(from, |last| last + 1)
+            }
+        };
+        self.entries(from, to, usize::MAX)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        self.store.state(VOTE)?.map(decode_vote).transpose().map_err(io::Error::from)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.entries(start, end, READ_BYTES_MAX)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for RaftLog {
+    type LogReader = RaftLog;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let last_purged_log_id = self.log_id_of(PURGED)?;
+        let last_log_id = match self.store.bounds()? {
+            Some((_, last)) => {
+                self.tail.lock().durable = last;
+                self.entries(last, last + 1, usize::MAX)?.pop().map(|entry| entry.log_id)
+            }
+            None => last_purged_log_id,
+        };
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> RaftLog {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let bytes = encode_vote(vote);
+        self.durably(|done| self.store.put_state(VOTE, bytes, true, done)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        // A hint for the next start; it need not be durable.
+        let fault = self.fault.clone();
+        let done = move |result: Result<(), crate::store::StoreError>| {
+            if let Err(error) = result {
+                fault.raise(&error);
+            }
+        };
+        self.store.put_state(COMMITTED, encode_log_id(committed.as_ref()), false, Box::new(done));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        self.log_id_of(COMMITTED)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut records: Vec<(u64, Bytes)> = Vec::new();
+        {
+            let mut tail = self.tail.lock();
+            for entry in entries {
+                let bytes = encode_entry(&entry);
+                let index = entry.index();
+                tail.push(entry, bytes.len());
+                records.push((index, bytes));
+            }
+        }
+        let Some(last) = records.last().map(|(index, _)| *index) else {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        let (tail, fault) = (Arc::clone(&self.tail), self.fault.clone());
+        let done = move |result: Result<(), crate::store::StoreError>| {
+            match &result {
+                Ok(()) => {
+                    let mut tail = tail.lock();
+                    tail.durable = tail.durable.max(last);
+                    tail.shrink();
+                }
+                Err(error) => fault.raise(error),
+            }
+            callback.io_completed(result.map_err(io::Error::from));
+        };
+        self.store.append(records, Box::new(done));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
+        let from = last_log_id.map_or(0, |id| id.index + 1);
+        self.tail.lock().truncate_from(from);
+        self.durably(|done| self.store.truncate_from(from, done)).await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
+        self.tail.lock().purge_through(log_id.index);
+        let state = (PURGED, encode_log_id(Some(&log_id)));
+        self.durably(|done| self.store.purge_through(log_id.index, state, done)).await
+    }
+}

@@ -1,0 +1,106 @@
+//! Turns submissions into log entries: many into one while the log is busy, one alone when it is not.
+//!
+//! Invariant: submissions are proposed in the order in which they were handed in. What could not be
+//! proposed is given up, never tried again behind its back: its connection closes.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use openraft::raft::{ClientWriteResult, responder::ProgressResponder};
+use tokio::sync::mpsc;
+
+use super::RaftHandle;
+use super::fault::Fault;
+use super::sessions::Sessions;
+use super::types::{Payload, TypeConfig};
+use crate::clock::Clock;
+use crate::config::limits::{
+    PROPOSAL_BYTES_MAX, PROPOSAL_SUBMISSIONS_MAX, PROPOSALS_IN_FLIGHT_MAX,
+};
+use crate::replica::Replica;
+use crate::tree::{Batch, Submission, Write};
+
+/// What the proposer needs.
+pub(super) struct Proposer {
+    pub(super) raft: RaftHandle,
+    pub(super) replica: Arc<Replica>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) clock: Clock,
+    pub(super) fault: Fault,
+    pub(super) queue: mpsc::Receiver<Submission>,
+}
+
+impl Proposer {
+    /// Proposes until nobody is left who could hand anything in.
+    pub(super) async fn run(mut self) {
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                // Nothing is taken from the queue while the log is busy: it gathers there.
+                first = self.queue.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX => {
+                    let Some(first) = first else { break };
+                    let payload = Payload::new(self.gather(first));
+                    let (responder, outcome) =
+                        ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
+                    let sent = self.raft.client_write_ff(payload.clone(), Some(responder)).await;
+                    if let Err(error) = sent {
+                        return self.fault.raise(&error);
+                    }
+                    in_flight.push(async move { (payload, outcome.await) });
+                }
+                Some((payload, outcome)) = in_flight.next() => match outcome {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => self.give_up(&payload, &error),
+                    Err(_) => return self.fault.raise(&"the consensus task has stopped"),
+                },
+            }
+        }
+    }
+
+    /// Takes what has gathered behind `first`, as much as an entry holds.
+    fn gather(&mut self, first: Submission) -> Batch {
+        let mut bytes = weight(&first.write);
+        let mut submissions = vec![first];
+        while submissions.len() < PROPOSAL_SUBMISSIONS_MAX && bytes < PROPOSAL_BYTES_MAX {
+            let Ok(next) = self.queue.try_recv() else { break };
+            bytes += weight(&next.write);
+            submissions.push(next);
+        }
+        Batch { time_ms: self.clock.wall_ms(), submissions }
+    }
+
+    /// Gives up what was not proposed.
+    fn give_up(&self, payload: &Payload, error: &dyn std::fmt::Display) {
+        let submissions = &payload.batch().submissions;
+        tracing::warn!("{} requests could not be proposed: {error}", submissions.len());
+        for submission in submissions {
+            let Write::CloseSession { expired_holder: Some(holder) } = submission.write else {
+                continue;
+            };
+            let session = submission.origin.session;
+            if let Some(record) = self.replica.tree().session(session) {
+                self.sessions.revive(session, record.timeout_ms, holder);
+            }
+        }
+        self.replica.abandon(submissions.iter().map(|submission| submission.origin));
+    }
+}
+
+/// About how many bytes a write adds to an entry.
+fn weight(write: &Write) -> usize {
+    match write {
+        Write::Create { path, data, .. } | Write::SetData { path, data, .. } => {
+            path.len() + data.as_ref().map_or(0, bytes::Bytes::len)
+        }
+        Write::Multi(writes) => writes.iter().map(weight).sum(),
+        Write::Delete { path, .. }
+        | Write::SetAcl { path, .. }
+        | Write::Check { path, .. }
+        | Write::Reap { path, .. } => path.len(),
+        Write::OpenSession { .. }
+        | Write::AttachSession { .. }
+        | Write::CloseSession { .. }
+        | Write::Refused(_) => 0,
+    }
+}

@@ -1,0 +1,144 @@
+//! What this server counts about its clients' requests.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Counters since the start or the last `srst`.
+pub struct ServerStats {
+    received: AtomicU64,
+    sent: AtomicU64,
+    answered: AtomicU64,
+    latency_total_us: AtomicU64,
+    latency_min_us: AtomicI64,
+    latency_max_us: AtomicI64,
+    response_last: AtomicI64,
+    response_min: AtomicI64,
+    response_max: AtomicI64,
+    overflowed: AtomicU64,
+    auth_failed: AtomicU64,
+}
+
+/// What the counters say at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StatsSnapshot {
+    /// Requests and four-letter words received.
+    pub received: u64,
+    /// Replies and notifications sent.
+    pub sent: u64,
+    /// Shortest answer, in milliseconds.
+    pub latency_min_ms: i64,
+    /// Mean answer, in milliseconds.
+    pub latency_avg_ms: f64,
+    /// Longest answer, in milliseconds.
+    pub latency_max_ms: i64,
+    /// Bytes of the last, the smallest and the largest response; -1 before any.
+    pub response_bytes: (i64, i64, i64),
+    /// Connections that were closed because they did not take what they were owed.
+    pub overflowed: u64,
+    /// Credentials that were not accepted.
+    pub auth_failed: u64,
+}
+
+impl Default for ServerStats {
+    fn default() -> ServerStats {
+        ServerStats {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            latency_total_us: AtomicU64::new(0),
+            latency_min_us: AtomicI64::new(i64::MAX),
+            latency_max_us: AtomicI64::new(0),
+            response_last: AtomicI64::new(-1),
+            response_min: AtomicI64::new(-1),
+            response_max: AtomicI64::new(-1),
+            overflowed: AtomicU64::new(0),
+            auth_failed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ServerStats {
+    /// Counts a packet that came in.
+    pub fn count_received(&self) {
+        self.received.fetch_add(1, Relaxed);
+    }
+
+    /// Counts notifications or other packets that went out without being answers.
+    pub fn count_sent(&self, packets: u64) {
+        self.sent.fetch_add(packets, Relaxed);
+    }
+
+    /// Counts an answer that took `latency_us`.
+    pub fn count_answer(&self, latency_us: i64) {
+        self.sent.fetch_add(1, Relaxed);
+        self.answered.fetch_add(1, Relaxed);
+        self.latency_total_us.fetch_add(latency_us.max(0) as u64, Relaxed);
+        self.latency_min_us.fetch_min(latency_us, Relaxed);
+        self.latency_max_us.fetch_max(latency_us, Relaxed);
+    }
+
+    /// Notes the size of a response.
+    pub fn count_response(&self, bytes: usize) {
+        let bytes = bytes as i64;
+        self.response_last.store(bytes, Relaxed);
+        self.response_max.fetch_max(bytes, Relaxed);
+        // -1 stands for none yet, so it must not win.
+        let smaller = |min: i64| (min < 0 || bytes < min).then_some(bytes);
+        let _ = self.response_min.fetch_update(Relaxed, Relaxed, smaller);
+    }
+
+    /// Counts a connection that was closed because it did not take what it was owed.
+    pub fn count_overflow(&self) {
+        self.overflowed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts credentials that were not accepted.
+    pub fn count_auth_failure(&self) {
+        self.auth_failed.fetch_add(1, Relaxed);
+    }
+
+    /// Starts over (`srst`).
+    pub fn reset(&self) {
+        let fresh = ServerStats::default();
+        for (counter, value) in [
+            (&self.received, fresh.received),
+            (&self.sent, fresh.sent),
+            (&self.answered, fresh.answered),
+            (&self.latency_total_us, fresh.latency_total_us),
+            (&self.auth_failed, fresh.auth_failed),
+        ] {
+            counter.store(value.into_inner(), Relaxed);
+        }
+        for (counter, value) in [
+            (&self.latency_min_us, fresh.latency_min_us),
+            (&self.latency_max_us, fresh.latency_max_us),
+            (&self.response_last, fresh.response_last),
+            (&self.response_min, fresh.response_min),
+            (&self.response_max, fresh.response_max),
+        ] {
+            counter.store(value.into_inner(), Relaxed);
+        }
+    }
+
+    /// What the counters say now.
+    pub fn snapshot(&self) -> StatsSnapshot {
+        let answered = self.answered.load(Relaxed);
+        let total_ms = self.latency_total_us.load(Relaxed) as f64 / 1_000.0;
+        StatsSnapshot {
+            received: self.received.load(Relaxed),
+            sent: self.sent.load(Relaxed),
+            latency_min_ms: match self.latency_min_us.load(Relaxed) {
+                i64::MAX => 0,
+                min_us => min_us / 1_000,
+            },
+            latency_avg_ms: if answered == 0 { 0.0 } else { total_ms / answered as f64 },
+            latency_max_ms: self.latency_max_us.load(Relaxed) / 1_000,
+            response_bytes: (
+                self.response_last.load(Relaxed),
+                self.response_min.load(Relaxed),
+                self.response_max.load(Relaxed),
+            ),
+            overflowed: self.overflowed.load(Relaxed),
+            auth_failed: self.auth_failed.load(Relaxed),
+        }
+    }
+}

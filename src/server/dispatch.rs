@@ -1,0 +1,314 @@
+//! What is done with a handshake and with each request.
+//!
+//! Source of the order of checks: ZooKeeper, `ZooKeeperServer.processConnectRequest` and
+//! `processPacket`; semantics that clients can see are the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jute::reply::{Body, ConnectResponse, put_connect_response};
+use jute::request::{ConnectRequest, Request, RequestHeader};
+use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
+
+use super::admission;
+use super::connection::{Connection, End, Phase};
+use crate::replica::{Asker, Closing, Pending, Seat};
+use crate::session::{Facts, Handshake, decide};
+use crate::tree::{Origin, Refusal, Submission, Write};
+
+/// Milliseconds between two reports that a session is alive: a client that sends a thousand
+/// requests in that time is reported once.
+const TOUCH_INTERVAL_MS: i64 = 10;
+/// How often another session id is tried when one is taken.
+const SESSION_ID_TRIES: u32 = 8;
+
+/// What follows a frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// The next frame.
+    Next,
+    /// Nothing, until something was pushed into the outbox.
+    Wait,
+}
+
+/// A handshake that is being decided.
+pub(super) struct Handshaking {
+    response: ConnectResponse,
+    is_new: bool,
+    tries_left: u32,
+}
+
+/// A request that waits until no write is unanswered.
+pub(super) struct Stalled {
+    pending: Pending,
+    identities: Arc<[Id]>,
+    then: Then,
+}
+
+/// What a request that waits comes to.
+enum Then {
+    Read(Request),
+    Reply(Zxid, Result<Body, ErrorCode>, Option<Closing>),
+    /// The current zxid, and a code.
+    Fail(ErrorCode),
+}
+
+impl Connection {
+    /// Decides about a handshake.
+    pub(super) async fn begin_handshake(&mut self, frame: &Bytes) -> Result<Step, End> {
+        let request: ConnectRequest =
+            jute::decode_all(frame).map_err(|error| End::Violation(error.to_string()))?;
+        self.outbox.count_received();
+        self.service.replica.stats().count_received();
+        let handshake = {
+            let tree = self.service.replica.tree();
+            let config = &self.service.config;
+            let facts = Facts {
+                last_zxid: tree.zxid(),
+                timeout_ms_min: config.min_session_timeout_ms as i32,
+                timeout_ms_max: config.max_session_timeout_ms as i32,
+                read_only_server: false,
+                session: tree.session(request.session_id),
+            };
+            decide(&request, &facts)
+        };
+        let read_only = request.read_only.map(|_| false);
+        let mut response = ConnectResponse { read_only, ..ConnectResponse::default() };
+        match handshake {
+            Handshake::Open { timeout_ms } => {
+                response.timeout_ms = timeout_ms;
+                getrandom::fill(&mut response.password)
+                    .map_err(|error| End::Socket(std::io::Error::other(error.to_string())))?;
+                self.open_session(Handshaking { response, is_new: true, tries_left: SESSION_ID_TRIES })
+                    .await
+            }
+            Handshake::Attach { timeout_ms } => {
+                response.timeout_ms = timeout_ms;
+                response.session_id = request.session_id;
+                if let Some(password) = request.password.as_deref().and_then(<[u8]>::first_chunk) {
+                    response.password = *password;
+                }
+                let write = Write::AttachSession { timeout_ms };
+                self.submit(Xid(0), request.session_id, Arc::from([]), write).await?;
+                let handshaking = Handshaking { response, is_new: false, tries_left: 0 };
+                self.phase = Phase::Opening(handshaking);
+                Ok(Step::Next)
+            }
+            Handshake::Refuse => {
+                self.refuse_handshake(read_only);
+                Ok(Step::Wait)
+            }
+            Handshake::TryElsewhere => Err(End::Violation(format!(
+                "its client has seen zxid {} and this server is at {}",
+                request.last_zxid_seen,
+                self.service.replica.zxid()
+            ))),
+        }
+    }
+
+    async fn open_session(&mut self, mut handshaking: Handshaking) -> Result<Step, End> {
+        let session = self.service.session_ids.lock().next_id();
+        handshaking.response.session_id = session;
+        let response = &handshaking.response;
+        let write = Write::OpenSession {
+            timeout_ms: response.timeout_ms,
+            password: response.password,
+        };
+        self.submit(Xid(0), session, Arc::from([]), write).await?;
+        self.phase = Phase::Opening(handshaking);
+        Ok(Step::Next)
+    }
+
+    /// The answer for a session that is gone, or whose password is another.
+    fn refuse_handshake(&mut self, read_only: Option<bool>) {
+        let response = ConnectResponse { read_only, ..ConnectResponse::default() };
+        self.outbox.push_raw(|out| put_connect_response(out, &response));
+        self.outbox.close(Closing::AfterFlush);
+        self.phase = Phase::Ending;
+    }
+
+    /// Goes on after the opening or attaching was decided.
+    pub(super) async fn finish_handshake(&mut self) -> Result<Step, End> {
+        let Some(outcome) = self.outbox.take_handshake() else { return Ok(Step::Wait) };
+        let Phase::Opening(handshaking) = std::mem::replace(&mut self.phase, Phase::Ending) else {
+            return Ok(Step::Wait);
+        };
+        let response = &handshaking.response;
+        match outcome {
+            Ok(()) => {
+                let seat = Seat {
+                    session: response.session_id,
+                    timeout_ms: response.timeout_ms,
+                    established_ms: self.service.clock.wall_ms(),
+                };
+                let verb = if handshaking.is_new { "opened" } else { "continued" };
+                tracing::debug!("session {} {verb} by {}", seat.session, self.peer);
+                self.outbox.take_seat(seat);
+                self.outbox.push_raw(|out| put_connect_response(out, response));
+                self.service.replica.stats().count_sent(1);
+                self.phase = Phase::Open(seat);
+                Ok(Step::Next)
+            }
+            Err(Refusal::NodeExists { .. }) if handshaking.tries_left > 0 => {
+                let tries_left = handshaking.tries_left - 1;
+                self.open_session(Handshaking { tries_left, ..handshaking }).await
+            }
+            Err(_) => {
+                self.refuse_handshake(response.read_only);
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    /// Handles one request.
+    pub(super) async fn handle_request(
+        &mut self,
+        frame: &Bytes,
+        seat: Seat,
+    ) -> Result<Step, End> {
+        let (rest, header) = RequestHeader::decode(frame, frame)
+            .map_err(|_| End::Violation(format!("a frame of {} bytes has no header", frame.len())))?;
+        let body = frame.slice_ref(rest);
+        let op = OpCode::from_number(header.op).filter(|op| op.kind() != OpKind::Internal);
+        self.outbox.count_received();
+        self.service.replica.stats().count_received();
+        let identities = self.outbox.identities();
+        if let Some(op @ (OpCode::Auth | OpCode::Sasl)) = op {
+            return self.handle_immediate(op, header.xid, &body);
+        }
+        let pending = Pending {
+            xid: header.xid,
+            op: op.unwrap_or(OpCode::Error),
+            since_us: self.service.replica.now_us(),
+        };
+        self.touch(seat.session);
+        if !self.is_authenticated(&identities) {
+            let refused = Err(ErrorCode::SessionClosedRequireAuth);
+            let then = Then::Reply(Zxid::ZERO, refused, Some(Closing::AfterFlush));
+            return self.in_order(pending, identities, then).await;
+        }
+        let Some(op) = op else {
+            let refused = Err(ErrorCode::Unimplemented);
+            let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
+            return self.in_order(pending, identities, then).await;
+        };
+        let Ok(request) = Request::decode(op, &body) else {
+            return self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await;
+        };
+        match admission::to_write(request, &self.service.config) {
+            Ok(write) => {
+                self.outbox.await_reply(pending);
+                let submitted = self.submit(header.xid, seat.session, identities, write).await;
+                submitted.inspect_err(|_| self.outbox.forget_latest())?;
+                Ok(Step::Next)
+            }
+            Err(admission::NoWrite::Read(request)) => {
+                self.in_order(pending, identities, Then::Read(request)).await
+            }
+            Err(admission::NoWrite::Undecodable) => {
+                self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await
+            }
+        }
+    }
+
+    /// Reports the session alive, but not for each of a thousand requests.
+    fn touch(&mut self, session: SessionId) {
+        let now_ms = self.service.clock.monotonic_ms();
+        if now_ms >= self.touched_ms.saturating_add(TOUCH_INTERVAL_MS) {
+            self.touched_ms = now_ms;
+            self.service.ensemble.touch(session);
+        }
+    }
+
+    /// Whether the client has proved who it is, where that is demanded.
+    fn is_authenticated(&self, identities: &[Id]) -> bool {
+        let schemes = &self.service.config.enforce_auth_schemes;
+        let holds = |scheme: &str| identities.iter().any(|id| id.scheme.as_deref() == Some(scheme));
+        schemes.is_empty() || schemes.iter().any(|scheme| holds(scheme.name()))
+    }
+
+    /// Answers now if no write is unanswered, else when that is so.
+    async fn in_order(
+        &mut self,
+        pending: Pending,
+        identities: Arc<[Id]>,
+        then: Then,
+    ) -> Result<Step, End> {
+        self.stalled = Some(Stalled { pending, identities, then });
+        self.resume().await
+    }
+
+    /// Answers the request that waits, unless it has to wait longer.
+    pub(super) async fn resume(&mut self) -> Result<Step, End> {
+        if self.outbox.pending() > 0 {
+            return Ok(Step::Wait);
+        }
+        let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
+            return Ok(Step::Next);
+        };
+        let replica = &self.service.replica;
+        match then {
+            Then::Read(request) => {
+                let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
+                let asker = Asker { outbox: &self.outbox, identities: &identities, session };
+                replica.read(&asker, pending, &request);
+            }
+            Then::Fail(code) => self.outbox.push(pending.xid, replica.zxid(), &Err(code)),
+            Then::Reply(zxid, outcome, closing) => {
+                self.outbox.push(pending.xid, zxid, &outcome);
+                if let Some(closing) = closing {
+                    self.outbox.close(closing);
+                    return Ok(Step::Wait);
+                }
+            }
+        }
+        Ok(Step::Next)
+    }
+
+    /// Handles what does not wait for its turn: credentials.
+    fn handle_immediate(&mut self, op: OpCode, xid: Xid, body: &Bytes) -> Result<Step, End> {
+        let request =
+            Request::decode(op, body).map_err(|error| End::Violation(error.to_string()))?;
+        if let Request::Auth(auth) = request {
+            let proved = self.service.credentials.authenticate(
+                auth.scheme.as_deref(),
+                auth.auth.as_deref(),
+                self.peer.ip(),
+            );
+            match proved {
+                Ok(identities) => {
+                    self.outbox.add_identities(identities);
+                    self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Empty));
+                }
+                Err(refused) => {
+                    self.service.replica.stats().count_auth_failure();
+                    tracing::warn!("authentication of {} failed: {refused}", self.peer);
+                    self.outbox.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
+                    self.outbox.close(Closing::AfterFlush);
+                    return Ok(Step::Wait);
+                }
+            }
+        } else if let Request::Sasl(sasl) = request {
+            if sasl.token.is_none() {
+                return Err(End::Violation("a SASL request carries no token".to_owned()));
+            }
+            // A server without SASL: the client goes on unauthenticated.
+            self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
+        }
+        Ok(Step::Next)
+    }
+
+    /// Hands a write in.
+    async fn submit(
+        &self,
+        xid: Xid,
+        session: SessionId,
+        identities: Arc<[Id]>,
+        write: Write,
+    ) -> Result<(), End> {
+        let holder = self.service.replica.holder(self.outbox.id());
+        let admission = admission::terms(&self.service.config, identities);
+        let submission = Submission { origin: Origin { holder, session, xid }, admission, write };
+        self.service.ensemble.submit(submission).await.map_err(|_| End::Over)
+    }
+}

@@ -1,0 +1,91 @@
+//! What all connections of a server share, and the loop that accepts them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::connection;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::limits::SHUTDOWN_DRAIN_MS;
+use crate::net::Listener;
+use crate::raft::Ensemble;
+use crate::replica::{Outbox, Replica};
+use crate::session::{Credentials, SessionIds};
+use crate::watch::ConnectionId;
+
+/// How long to wait when the system cannot accept, for example for want of file descriptors.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// A four-letter word as it came.
+pub struct Word<'a> {
+    /// The four bytes.
+    pub letters: [u8; 4],
+    /// What came behind it; only `stmk` looks at it.
+    pub rest: &'a [u8],
+    /// The connection it came on.
+    pub outbox: &'a Outbox,
+}
+
+/// Answers four-letter words; `None` is for bytes that are none.
+pub trait Words: Send + Sync {
+    /// The whole answer; counts the word as a packet received, and the answer as one sent.
+    fn answer(&self, word: &Word<'_>) -> Option<Vec<u8>>;
+}
+
+/// What all connections of a server share.
+pub struct Service {
+    /// How the server is set up.
+    pub config: Arc<Config>,
+    /// This server's copy.
+    pub replica: Arc<Replica>,
+    /// Where writes go.
+    pub ensemble: Arc<Ensemble>,
+    /// How credentials become identities.
+    pub credentials: Credentials,
+    /// Ids of new sessions.
+    pub session_ids: Mutex<SessionIds>,
+    /// Four-letter words.
+    pub words: Arc<dyn Words>,
+    /// Time.
+    pub clock: Clock,
+    /// Numbers the connections.
+    pub connections: AtomicU64,
+}
+
+impl Service {
+    pub(super) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Accepts connections until `stop` turns true, then lets those there are end.
+pub async fn serve(service: Arc<Service>, listener: Listener, mut stop: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => {
+                    let (service, stop) = (Arc::clone(&service), stop.clone());
+                    tasks.spawn(connection::run(service, accepted, stop));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept connections: {error}");
+                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+            () = connection::stopped(&mut stop) => break,
+        }
+    }
+    drop(listener);
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    let limit = Duration::from_millis(SHUTDOWN_DRAIN_MS);
+    if tokio::time::timeout(limit, drained).await.is_err() {
+        tracing::debug!("closing connections that did not end in {SHUTDOWN_DRAIN_MS} ms");
+    }
+}

@@ -1,0 +1,173 @@
+//! The end of the log's WAL after a crash: a torn write is cut off, anything else is damage.
+//!
+//! RocksDB 11 cannot tell them apart by itself. Its `TolerateCorruptedTailRecords` takes a broken
+//! length in the last 32 KiB for the end of the log and drops acknowledged entries without a word,
+//! takes a broken type in the first record for a recycled file and drops everything, and refuses a
+//! torn end whose garbage happens to have a plausible length. So the files are walked here first.
+//!
+//! The rule: entries are synced in order, so a write that was torn is the last one. If any write
+//! begins, whole, after a damaged place, something acknowledged may be missing: refuse. Otherwise
+//! cut the file where its last whole write ends. RocksDB never appends to an old WAL file, so
+//! nothing is ever written after such a place by honest means.
+//!
+//! This file knows RocksDB's log format (`log_format.h`): blocks of 32 KiB hold fragments, each
+//! with a masked CRC-32C (4 bytes), a length (2 bytes) and a type (1 byte); less than a header's
+//! room at the end of a block is filled up.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// Bytes in a block.
+const BLOCK_BYTES: usize = 32_768;
+/// Bytes before a fragment's payload.
+const HEADER_BYTES: usize = 7;
+/// What RocksDB adds to a rotated checksum.
+const MASK_DELTA: u32 = 0xa282_ead8;
+
+/// What a fragment is of its record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Whole,
+    First,
+    Middle,
+    Last,
+}
+
+/// A fragment whose checksum holds.
+struct Fragment {
+    part: Part,
+    bytes: usize,
+}
+
+/// Cuts a torn write off the end of the WAL in `database`, and tells how many bytes it had.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`]: a place before the end is damaged.
+pub(super) fn cut_torn_end(database: &Path) -> Result<u64, StoreError> {
+    let mut damage = None;
+    let mut cuts = Vec::new();
+    for path in wal_files(database)? {
+        let walk = walk(&path, &mut damage)?;
+        if walk.whole_bytes < walk.bytes {
+            damage.get_or_insert((path.clone(), walk.whole_bytes));
+            cuts.push((path, walk));
+        }
+    }
+    let mut cut_bytes = 0;
+    for (path, walk) in cuts {
+        let failed = |error| StoreError::failed(&format!("repairing {}", path.display()), &error);
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        file.set_len(walk.whole_bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        cut_bytes += walk.bytes - walk.whole_bytes;
+    }
+    Ok(cut_bytes)
+}
+
+/// The WAL files of a database, oldest first.
+fn wal_files(database: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |error| StoreError::failed(&format!("listing {}", database.display()), &error);
+    let mut numbered = Vec::new();
+    for file in std::fs::read_dir(database).map_err(failed)? {
+        let path = file.map_err(failed)?.path();
+        let is_wal = path.extension().is_some_and(|extension| extension == "log");
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        if let Some(number) = stem.and_then(|stem| stem.parse::<u64>().ok()).filter(|_| is_wal) {
+            numbered.push((number, path));
+        }
+    }
+    numbered.sort_unstable();
+    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+}
+
+/// What a walk through a file found.
+struct Walk {
+    /// Bytes of the file.
+    bytes: u64,
+    /// Where its last whole record ends, before any damage.
+    whole_bytes: u64,
+}
+
+/// Walks through a file. `damage` is the first damaged place of all files so far.
+fn walk(path: &Path, damage: &mut Option<(PathBuf, u64)>) -> Result<Walk, StoreError> {
+    let failed = |error| StoreError::failed(&format!("reading {}", path.display()), &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut walk = Walk { bytes: 0, whole_bytes: 0 };
+    let mut in_record = false;
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    loop {
+        block.clear();
+        let read = file.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block);
+        if read.map_err(failed)? == 0 {
+            return Ok(walk);
+        }
+        let mut rest = block.as_slice();
+        while rest.len() >= HEADER_BYTES {
+            let at = walk.bytes + (block.len() - rest.len()) as u64;
+            let fragment = match fragment(rest) {
+                Some(fragment) if fits(fragment.part, in_record) => fragment,
+                misfit => {
+                    // A write that begins inside another proves that the other was not the last.
+                    let begins = misfit.is_some_and(|fragment| begins(fragment.part));
+                    let (file, at) = damage.get_or_insert((path.to_owned(), at));
+                    if begins || (1..rest.len()).any(|skip| begins_at(rest, skip)) {
+                        return Err(damaged(file, *at));
+                    }
+                    in_record = false;
+                    break;
+                }
+            };
+            if let Some((file, at)) = damage.as_ref().filter(|_| begins(fragment.part)) {
+                return Err(damaged(file, *at));
+            }
+            rest = rest.get(fragment.bytes..).unwrap_or_default();
+            in_record = matches!(fragment.part, Part::First | Part::Middle);
+            if !in_record && damage.is_none() {
+                walk.whole_bytes = walk.bytes + (block.len() - rest.len()) as u64;
+            }
+        }
+        walk.bytes += block.len() as u64;
+    }
+}
+
+/// The fragment at the front of the rest of a block, if it is whole and of a type that we write.
+fn fragment(rest: &[u8]) -> Option<Fragment> {
+    let (&[c0, c1, c2, c3, low, high, kind], _) = rest.split_first_chunk::<HEADER_BYTES>()?;
+    let part = match kind {
+        1 => Part::Whole,
+        2 => Part::First,
+        3 => Part::Middle,
+        4 => Part::Last,
+        _ => return None,
+    };
+    let bytes = HEADER_BYTES + usize::from(u16::from_le_bytes([low, high]));
+    // The checksum is over the type and the payload.
+    let checksum = crc32c::crc32c(rest.get(HEADER_BYTES - 1..bytes)?);
+    let masked = checksum.rotate_right(15).wrapping_add(MASK_DELTA);
+    (masked == u32::from_le_bytes([c0, c1, c2, c3])).then_some(Fragment { part, bytes })
+}
+
+/// Whether a fragment may come where it comes.
+fn fits(part: Part, in_record: bool) -> bool {
+    begins(part) != in_record
+}
+
+/// Whether a record begins with such a fragment.
+fn begins(part: Part) -> bool {
+    matches!(part, Part::Whole | Part::First)
+}
+
+/// Whether a record begins, whole, so many bytes further on.
+fn begins_at(rest: &[u8], skip: usize) -> bool {
+    rest.get(skip..).and_then(fragment).is_some_and(|fragment| begins(fragment.part))
+}
+
+fn damaged(path: &Path, at: u64) -> StoreError {
+    StoreError::Corrupt {
+        place: format!("{} at byte {at}", path.display()),
+        problem: "a write is broken, and whole writes follow it".to_owned(),
+    }
+}

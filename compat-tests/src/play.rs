@@ -193,12 +193,19 @@ impl Play<'_> {
     }
 
     fn act(&mut self, name: &str, action: &ClientAction) -> Result<()> {
+        let dials = matches!(action, ClientAction::Connect(_) | ClientAction::Tcp);
+        if dials == self.clients.contains_key(name) {
+            self.tell(name, if dials { "is connected already" } else { "is not connected" });
+            return Ok(());
+        }
         match action {
-            ClientAction::Connect(connect) => {
-                let payload = self.handshake(connect)?;
-                self.dial(name, true)?;
-                self.client(name)?.send_frame(&payload);
-            }
+            ClientAction::Connect(connect) => match self.handshake(connect) {
+                Ok(payload) => {
+                    self.dial(name, true)?;
+                    self.client(name)?.send_frame(&payload);
+                }
+                Err(error) => self.tell(name, format!("cannot connect: {error}")),
+            },
             ClientAction::Tcp => self.dial(name, false)?,
             ClientAction::Send(send) => self.send(name, send)?,
             ClientAction::Frame(atoms) => {
@@ -209,9 +216,7 @@ impl Play<'_> {
                 let bytes = self.bytes(atoms)?;
                 self.client(name)?.wire.send(&bytes);
             }
-            ClientAction::Hangup => {
-                self.clients.remove(name).with_context(|| format!("{name} is not connected"))?;
-            }
+            ClientAction::Hangup => drop(self.clients.remove(name)),
             ClientAction::Quiet => self.client(name)?.is_quiet = true,
             ClientAction::Awake => self.client(name)?.is_quiet = false,
             ClientAction::Await { frames, within } => self.wait_for(name, *frames, *within)?,
@@ -223,7 +228,6 @@ impl Play<'_> {
     }
 
     fn dial(&mut self, name: &str, handshake_sent: bool) -> Result<()> {
-        ensure!(!self.clients.contains_key(name), "{name} is connected already");
         let wire = self.engine.dial()?;
         self.clients.insert(name.to_owned(), Client::new(wire, handshake_sent));
         Ok(())

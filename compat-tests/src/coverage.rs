@@ -56,8 +56,7 @@ mod tests {
     fn the_table_is_made_from_comments() {
         let first = "# T.\n# checklist: 1, 2\n# out of reach: 2; two servers\ns1 ping\n";
         let second = "# T.\n# checklist: 1\n# out of reach: 3; two servers\ns1 ping\n";
-        let scripts =
-            [Script::parse("a", first).unwrap(), Script::parse("b", second).unwrap()];
+        let scripts = [Script::parse("a", first).unwrap(), Script::parse("b", second).unwrap()];
 
         let table = table(&scripts);
 

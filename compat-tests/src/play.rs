@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use jute::request::{ConnectRequest, RequestHeader};
-use jute::{
-    Encode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame,
-};
+use jute::{Encode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame};
 
 use crate::control::{Control, FRAME_BYTES_MAX, now};
 use crate::engine::{Engine, Received, Wire};
@@ -99,10 +97,9 @@ impl Client {
             }
             let left = deadline.saturating_duration_since(now());
             match self.wire.receive(&mut self.buffer, left) {
-                Received::Bytes => {}
                 Received::End => return Ok(Next::End),
                 Received::Nothing if now() >= deadline => return Ok(Next::Nothing),
-                Received::Nothing => {}
+                Received::Bytes | Received::Nothing => {}
             }
         }
     }
@@ -180,9 +177,11 @@ impl Play<'_> {
             if self.unordered.contains(&name) {
                 told.sort();
             }
-            lines.extend(told.into_iter().map(|line| {
-                if line.starts_with("+ ") { line } else { format!("{name} {line}") }
-            }));
+            lines.extend(
+                told.into_iter().map(|line| {
+                    if line.starts_with("+ ") { line } else { format!("{name} {line}") }
+                }),
+            );
         }
         self.unordered.clear();
         Ok(lines)
@@ -244,13 +243,14 @@ impl Play<'_> {
     fn handshake(&self, connect: &Connect) -> Result<BytesMut> {
         let (id, known) = match &connect.session {
             None => (0, vec![0; 16]),
-            Some(name) => match name.parse() {
-                Ok(id) => (id, vec![0; 16]),
-                Err(_) => {
+            Some(name) => {
+                if let Ok(id) = name.parse() {
+                    (id, vec![0; 16])
+                } else {
                     let session = self.names.session(name)?;
                     (session.id, session.password.clone())
                 }
-            },
+            }
         };
         let password = match &connect.password {
             None => Some(known),
@@ -284,7 +284,7 @@ impl Play<'_> {
             "short" => {
                 right.pop();
             }
-            session => right = self.names.session(session)?.password.clone(),
+            session => right.clone_from(&self.names.session(session)?.password),
         }
         Ok(right)
     }
@@ -350,8 +350,11 @@ impl Play<'_> {
             self.tell(name, line);
             return Ok(());
         };
+        let is_unordered = self.unordered.contains(name);
         let note = match xid {
-            Some(xid) if owed.is_chosen || index != Some(0) => format!(" xid={xid}"),
+            Some(xid) if owed.is_chosen || (index != Some(0) && !is_unordered) => {
+                format!(" xid={xid}")
+            }
             _ => String::new(),
         };
         let asked = render::Asked {
@@ -495,3 +498,6 @@ impl Play<'_> {
         control.close().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,9 +81,8 @@ fn sorted_texts(names: &Names, texts: Option<&Vec<Text>>) -> String {
 
 /// What stands for bytes that are too long to be shown.
 fn summary(bytes: &[u8]) -> String {
-    let sum = bytes
-        .iter()
-        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+    let sum =
+        bytes.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     format!("({} bytes, sum {sum:08x})", bytes.len())
 }
 
@@ -261,10 +260,7 @@ pub fn reply(names: &mut Names, asked: &Asked<'_>, frame: &Bytes) -> Vec<String>
     names.saw_zxid(header.zxid.0);
     let zxid = names.zxid_name(header.zxid.0);
     let head = format!("{name}{note} {} {zxid}", error_name(header.error));
-    let is_multi = matches!(
-        OpCode::from_number(number),
-        Some(OpCode::Multi | OpCode::MultiRead)
-    );
+    let is_multi = matches!(OpCode::from_number(number), Some(OpCode::Multi | OpCode::MultiRead));
     let body_start = rest.clone();
     let decoded = if header.error != 0 {
         Ok(vec![String::new()])
@@ -284,7 +280,8 @@ pub fn reply(names: &mut Names, asked: &Asked<'_>, frame: &Bytes) -> Vec<String>
         }
     };
     if let Some(first) = lines.first_mut() {
-        *first = format!("{head} {first}").trim_end().to_owned();
+        let line = format!("{head} {first}");
+        line.trim_end().clone_into(first);
         if !rest.is_empty() {
             let _ = write!(first, " and {}", hex(&rest));
         }

@@ -165,7 +165,7 @@ pub enum Action {
 pub struct Step {
     /// Line number of the first action.
     pub line: usize,
-    /// What is done, each with the last line it is written on.
+    /// What is done, in this order.
     pub actions: Vec<Action>,
     /// What is expected; without a judge it holds for both.
     pub expected: Vec<(Option<Judge>, String)>,
@@ -184,11 +184,14 @@ impl Step {
     }
 }
 
-/// A line of the file: kept as it is, or an expectation of a step.
+/// A line of the file.
 #[derive(Debug)]
 enum Line {
+    /// A comment or a blank line.
     Kept(String),
-    LastOfStep(String, usize),
+    /// Something that is done in the step of this number.
+    Action(String, usize),
+    /// What is expected; a recording writes it anew.
     Expected,
 }
 
@@ -275,7 +278,7 @@ impl Script {
             } else {
                 open.pending.push((tokens, Vec::new()));
             }
-            self.lines.push(Line::LastOfStep(line.to_owned(), self.steps.len()));
+            self.lines.push(Line::Action(line.to_owned(), self.steps.len()));
             return Ok(());
         }
         self.lines.push(Line::Kept(line.to_owned()));
@@ -304,7 +307,7 @@ impl Script {
                 }
             }
         } else if self.title.is_empty() {
-            self.title = comment.to_owned();
+            comment.clone_into(&mut self.title);
         }
         Ok(())
     }
@@ -340,18 +343,26 @@ impl Script {
             let (line, step) = match line {
                 Line::Expected => continue,
                 Line::Kept(line) => (line, None),
-                Line::LastOfStep(line, step) => (line, Some(*step)),
+                Line::Action(line, step) => (line, Some(*step)),
             };
             text.push_str(line);
             text.push('\n');
             let following = self.lines.get(index + 1);
             let is_last = !matches!((step, following),
-                (Some(step), Some(Line::LastOfStep(_, next))) if step == *next);
+                (Some(step), Some(Line::Action(_, next))) if step == *next);
             if let Some(step) = step.filter(|_| is_last) {
                 self.push_expectations(&mut text, step, judge, transcripts);
                 // Without a line in between, the next action would belong to this step.
                 let is_bare = text.ends_with(&format!("{line}\n"));
-                if is_bare && matches!(self.lines.iter().skip(index + 1).find(|line| !matches!(line, Line::Expected)), Some(Line::LastOfStep(..))) {
+                if is_bare
+                    && matches!(
+                        self.lines
+                            .iter()
+                            .skip(index + 1)
+                            .find(|line| !matches!(line, Line::Expected)),
+                        Some(Line::Action(..))
+                    )
+                {
                     text.push('\n');
                 }
             }
@@ -374,16 +385,21 @@ impl Script {
             text.push('\n');
         };
         if step.differs.is_none() {
-            transcript.iter().for_each(|line| push("", line));
+            for line in transcript {
+                push("", line);
+            }
             return;
         }
         for other in Judge::ALL {
             let prefix = format!("{}| ", other.name());
-            if other == judge && step.expected_of(judge) != [WHATEVER] {
-                transcript.iter().for_each(|line| push(&prefix, line));
+            let expected = step.expected_of(other);
+            let lines = if other == judge && expected != [WHATEVER] {
+                transcript.iter().map(String::as_str).collect()
             } else {
-                let expected = step.expected_of(other);
-                expected.iter().for_each(|line| push(&prefix, line));
+                expected
+            };
+            for line in lines {
+                push(&prefix, line);
             }
         }
     }
@@ -438,7 +454,10 @@ fn action(tokens: Vec<Token>, subs: &[Operation]) -> Result<Action> {
             Some("crash") => Action::Restart(Down::Killed),
             other => bail!("the server can restart or crash, not {other:?}"),
         },
-        name if name.starts_with('s') && name.len() > 1 && name.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
+        name if name.starts_with('s')
+            && name.len() > 1
+            && name.bytes().skip(1).all(|byte| byte.is_ascii_digit()) =>
+        {
             return Ok(Action::Client(subject.clone(), client_action(args, subs)?));
         }
         name => bail!("'{name}' is no client; they are called s1, s2, …"),

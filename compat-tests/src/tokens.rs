@@ -117,7 +117,7 @@ fn escape<'a>(rest: &'a str, bytes: &mut Vec<u8>) -> Result<&'a str> {
 ///
 /// Anything else.
 pub fn hex(digits: &str) -> Result<Vec<u8>> {
-    ensure!(digits.len() % 2 == 0, "odd number of hexadecimal digits: {digits}");
+    ensure!(digits.len().is_multiple_of(2), "odd number of hexadecimal digits: {digits}");
     digits
         .as_bytes()
         .chunks(2)
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_at_spaces_outside_quotes() {
-        let tokens = tokenize(r#"create ~/a "x \"y\"\u{e9}" acl=31:world:anyone data=null"#).unwrap();
+        let tokens =
+            tokenize(r#"create ~/a "x \"y\"\u{e9}" acl=31:world:anyone data=null"#).unwrap();
 
         let values: Vec<Value> = tokens.iter().map(|token| token.value.clone()).collect();
         assert_eq!(values[0], Value::Bare("create".into()));

@@ -40,12 +40,14 @@ fn push_difference(report: &mut String, expected: &[&str], told: &[String]) {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# T.\ns1 ping\n    s1 ping ok z1\ns1 close\n    s1 close ok z2\n    s1 closed\n";
+    const TEXT: &str =
+        "# T.\ns1 ping\n    s1 ping ok z1\ns1 close\n    s1 close ok z2\n    s1 closed\n";
 
     #[test]
     fn equal_texts_have_no_difference() {
         let script = Script::parse("name", TEXT).unwrap();
-        let told = [vec!["s1 ping ok z1".into()], vec!["s1 close ok z2".into(), "s1 closed".into()]];
+        let told =
+            [vec!["s1 ping ok z1".into()], vec!["s1 close ok z2".into(), "s1 closed".into()]];
         assert_eq!(differences(&script, Judge::Zookeeper, &told), "");
     }
 

@@ -160,8 +160,9 @@ mod tests {
         let names = Names::new("/r1", 0x10);
         assert_eq!(shape(&word(None, true), "imok", &names), ["| imok (no newline)"]);
         let mntr = "zk_version\t3\nzk_znode_count\t5\n";
-        assert_eq!(shape(&word(Some("zk_znode_count"), true), mntr, &names), [
-            "| zk_znode_count\\t5"
-        ]);
+        assert_eq!(
+            shape(&word(Some("zk_znode_count"), true), mntr, &names),
+            ["| zk_znode_count\\t5"]
+        );
     }
 }

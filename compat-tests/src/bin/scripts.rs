@@ -98,7 +98,8 @@ fn run() -> Result<bool> {
             });
         }
     });
-    let (passed, failed, skipped) = *counts.lock().map_err(|_| anyhow::anyhow!("a script panicked"))?;
+    let (passed, failed, skipped) =
+        *counts.lock().map_err(|_| anyhow::anyhow!("a script panicked"))?;
     println!("{}: {passed} passed, {failed} failed, {skipped} skipped", options.judge.name());
     Ok(failed == 0 && passed > 0)
 }

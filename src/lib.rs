@@ -17,16 +17,17 @@
 //!
 //! An arrow between rooms points only upwards in this list; a test checks it.
 
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod tree;
-pub mod watch;
-pub mod session;
 pub mod net;
-pub mod store;
-pub mod replica;
 pub mod raft;
+pub mod replica;
 pub mod server;
-pub mod cli;
+pub mod session;
+pub mod store;
 #[cfg(test)]
 mod tidy;
+pub mod tree;
+pub mod watch;

@@ -21,7 +21,7 @@ const ROOMS: &[Room] = &[
     ("watch", &["jute", "tree"]),
     ("session", &["jute", "tree"]),
     ("net", &["jute", "clock", "metrics", "config"]),
-    ("store", &["jute", "metrics", "config", "tree"]),
+    ("store", &["jute", "clock", "metrics", "config", "tree"]),
     ("replica", &["jute", "clock", "metrics", "tree", "watch", "session"]),
     ("raft", ALL),
     ("server", ALL),
@@ -350,7 +350,11 @@ fn nothing_is_left_for_later() {
     let mut complaints = Vec::new();
     for Source { path, text, .. } in sources() {
         for word in words.map(|(start, end)| format!("{start}{end}")) {
-            for (number, _) in text.lines().enumerate().filter(|(_, line)| line.contains(&word)) {
+            // A test that another one starts as its child process does not run by itself.
+            let is_left = |line: &str| {
+                line.contains(&word) && !line.contains("the child process of another test")
+            };
+            for (number, _) in text.lines().enumerate().filter(|(_, line)| is_left(line)) {
                 complaints.push(format!("{path}:{}: {word}", number + 1));
             }
         }

@@ -55,7 +55,9 @@ pub static WORDS: &[FourLetterWord] = &[
         dump(&words.reporter.dump())
     }),
     always(*b"envi", "envi", "process and machine", |words, _| envi(&words.reporter.environment())),
-    always(*b"gtmk", "gtmk", "the trace mask", |words, _| words.trace_mask.load(Relaxed).to_string()),
+    always(*b"gtmk", "gtmk", "the trace mask", |words, _| {
+        words.trace_mask.load(Relaxed).to_string()
+    }),
     FourLetterWord {
         name: "hash",
         letters: *b"hash",
@@ -295,7 +297,9 @@ pub(super) fn dump(dump: &Dump) -> String {
     put(&mut text, format_args!("Sessions with Ephemerals ({}):\n", dump.ephemerals.len()));
     for (session, paths) in &dump.ephemerals {
         put(&mut text, format_args!("{session}:\n"));
-        paths.iter().for_each(|path| put(&mut text, format_args!("\t{path}\n")));
+        for path in paths {
+            put(&mut text, format_args!("\t{path}\n"));
+        }
     }
     text.push_str("Connections dump:\n");
     let count: usize = dump.connections.values().map(Vec::len).sum();
@@ -323,7 +327,9 @@ pub(super) fn wchc(watches: &[(SessionId, Vec<String>)]) -> String {
     let mut text = String::new();
     for (session, paths) in watches {
         put(&mut text, format_args!("{session}\n"));
-        paths.iter().for_each(|path| put(&mut text, format_args!("\t{path}\n")));
+        for path in paths {
+            put(&mut text, format_args!("\t{path}\n"));
+        }
     }
     text.push('\n');
     text
@@ -333,7 +339,9 @@ pub(super) fn wchp(watches: &[(String, Vec<SessionId>)]) -> String {
     let mut text = String::new();
     for (path, sessions) in watches {
         put(&mut text, format_args!("{path}\n"));
-        sessions.iter().for_each(|session| put(&mut text, format_args!("\t{session}\n")));
+        for session in sessions {
+            put(&mut text, format_args!("\t{session}\n"));
+        }
     }
     text.push('\n');
     text

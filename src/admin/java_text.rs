@@ -15,7 +15,8 @@ pub(super) fn date(wall_ms: i64) -> String {
     let seconds = wall_ms.div_euclid(1_000);
     let (days, second) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
     let (year, month, day) = civil(days);
-    let name = |names: &[&'static str], index: i64| names.get(index as usize).copied().unwrap_or("");
+    let name =
+        |names: &[&'static str], index: i64| names.get(index as usize).copied().unwrap_or("");
     let (hour, minute) = (second / 3_600, second / 60 % 60);
     format!(
         "{} {} {day:02} {hour:02}:{minute:02}:{:02} UTC {year}",

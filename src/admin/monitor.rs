@@ -62,9 +62,10 @@ pub(super) const METRICS: &[Metric] = &[
     gauge("uptime", |m| Number::Whole(m.uptime_ms)),
     gauge("open_file_descriptor_count", |m| Number::Whole(m.files_open)),
     gauge("max_file_descriptor_count", |m| Number::Whole(m.files_max)),
-    gauge("auth_failed_count", |m| whole(m.server.stats.auth_failed)),
-    // This server has no local sessions, no TLS, and does not drop connections at random.
+    // This server has no local sessions, no TLS, whose failed handshakes are the only failures of
+    // authentication that upstream counts, and does not drop connections at random.
     gauge("local_sessions", |_| Number::Whole(0)),
+    gauge("auth_failed_count", |_| Number::Whole(0)),
     gauge("outstanding_tls_handshake", |_| Number::Whole(0)),
     gauge("non_mtls_local_conn_count", |_| Number::Whole(0)),
     gauge("non_mtls_remote_conn_count", |_| Number::Whole(0)),

@@ -274,7 +274,9 @@ impl Reporter {
             let session = outbox.seat().map(|seat| seat.session);
             let due_ms = match session {
                 // A session that is not tracked any more is being closed, its connection with it.
-                Some(id) => due_ms_of.get(&id).copied().unwrap_or_else(|| self.clock.monotonic_ms()),
+                Some(id) => {
+                    due_ms_of.get(&id).copied().unwrap_or_else(|| self.clock.monotonic_ms())
+                }
                 None => self.sessionless_due_ms(&outbox),
             };
             connections.entry(start_ms + due_ms).or_default().push((outbox.peer(), session));

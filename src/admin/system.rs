@@ -55,10 +55,8 @@ fn folder_bytes_to_depth(folder: &Path, depth: u32) -> u64 {
 pub(super) fn environment() -> Vec<(&'static str, String)> {
     let java = |name| (name, NOT_AVAILABLE.to_owned());
     let (user_name, user_home) = user();
-    let user_dir = std::env::current_dir().map_or_else(
-        |_| NOT_AVAILABLE.to_owned(),
-        |folder| folder.display().to_string(),
-    );
+    let user_dir = std::env::current_dir()
+        .map_or_else(|_| NOT_AVAILABLE.to_owned(), |folder| folder.display().to_string());
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let megabytes = |name| megabytes(&memory, name);
     vec![

@@ -184,7 +184,7 @@ File {
             write the one server.N line into the file"),
         "File with the membership.";
     "localSessionsEnabled" [""] "false" FLAG,
-        Refused("local sessions come with a later release, and sessions would be global"),
+        AcceptedWithoutEffect(Info, "a standalone server's sessions are global, as ZooKeeper's are"),
         "Whether sessions start local.";
     "localSessionsUpgradingEnabled" [""] "false" FLAG,
         AcceptedWithoutEffect(Debug, "there are no local sessions"),

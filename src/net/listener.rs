@@ -182,6 +182,11 @@ fn bind(address: SocketAddr, keep_alive: bool) -> io::Result<TcpSocket> {
 }
 
 impl Reserved {
+    /// The address that is taken.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     /// Starts to listen.
     ///
     /// # Errors

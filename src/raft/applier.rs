@@ -139,10 +139,8 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Flusher {
-        let meta = SnapshotMeta {
-            last_log_id: self.applied,
-            last_membership: self.membership.clone(),
-        };
+        let meta =
+            SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
         Flusher { store: self.store.clone(), fault: self.fault.clone(), meta }
     }
 

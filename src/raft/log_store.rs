@@ -145,7 +145,8 @@ impl RaftLog {
     ) -> io::Result<()> {
         let (done, finished) = oneshot::channel();
         begin(Box::new(move |result| drop(done.send(result))));
-        let result = finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))?;
+        let result =
+            finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))?;
         Ok(result.inspect_err(|error| self.fault.raise(error))?)
     }
 

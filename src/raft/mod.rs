@@ -104,12 +104,8 @@ impl Ensemble {
         let sessions = Arc::new(Sessions::new(&tree, i64::from(config.tick_time_ms), clock));
         let replica = Arc::new(Replica::new(tree, home, config.skip_acl, clock));
         let tree_store = store.tree.clone();
-        let applier = Applier::new(
-            store.tree,
-            Arc::clone(&replica),
-            Arc::clone(&sessions),
-            fault.clone(),
-        )?;
+        let applier =
+            Applier::new(store.tree, Arc::clone(&replica), Arc::clone(&sessions), fault.clone())?;
         let log = RaftLog::new(store.log, fault.clone());
         let node_id = STANDALONE_ID << INCARNATION_BITS;
         let raft = RaftHandle::new(node_id, Arc::new(settings(config)?), NoNetwork, log, applier)
@@ -153,10 +149,7 @@ impl Ensemble {
         let replica = Arc::clone(replica);
         *self.tasks.lock() = vec![
             tokio::spawn(proposer.run()),
-            tokio::spawn(duties::expire_sessions(
-                Arc::clone(self),
-                u64::from(config.tick_time_ms),
-            )),
+            tokio::spawn(duties::expire_sessions(Arc::clone(self), u64::from(config.tick_time_ms))),
             tokio::spawn(duties::reap_nodes(Arc::clone(self), replica, clock, reaping)),
             tokio::spawn(duties::flush_tree(Arc::clone(self), snap_bytes_max)),
         ];
@@ -183,7 +176,7 @@ impl Ensemble {
 
     /// Whether writes can be agreed on.
     pub fn is_serving(&self) -> bool {
-        self.raft.metrics().borrow().state == ServerState::Leader
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
     /// Index of the last entry of the log.
@@ -258,7 +251,8 @@ async fn elect(raft: &RaftHandle, node_id: u64, fault: &Fault) -> Result<(), Sta
         |metrics| {
             let applied = metrics.last_applied.map(|id| id.index);
             // The entry that begins the leader's term comes after all that was acknowledged.
-            let begun = metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term);
+            let begun =
+                metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term);
             metrics.state == ServerState::Leader && begun && applied >= metrics.last_log_index
         },
         "the log is applied",

@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jute::Encode as _;
+use openraft::EntryPayload;
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
-use openraft::EntryPayload;
 
 use crate::tree::Batch;
 
 openraft::declare_raft_types!(
     /// What this server tells openraft about itself.
-    pub TypeConfig:
+    pub(super) TypeConfig:
         D = Payload,
         R = (),
         NodeId = u64,
@@ -37,25 +37,25 @@ pub(super) type StoredMembership = openraft::type_config::alias::StoredMembershi
 
 /// A member of the ensemble, as the log names it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Member {
+pub(super) struct Member {
     /// Where its peers reach it; empty for a standalone server, which has none.
     pub peer_address: String,
 }
 
 /// A batch with its bytes, so that it is encoded once and decoded at most once.
 #[derive(Clone)]
-pub struct Payload(Arc<(Bytes, Batch)>);
+pub(super) struct Payload(Arc<(Bytes, Batch)>);
 
 impl Payload {
     /// Encodes a batch.
-    pub fn new(batch: Batch) -> Payload {
+    pub(super) fn new(batch: Batch) -> Payload {
         let mut bytes = BytesMut::new();
         batch.encode(&mut bytes);
         Payload(Arc::new((bytes.freeze(), batch)))
     }
 
     /// The batch.
-    pub fn batch(&self) -> &Batch {
+    pub(super) fn batch(&self) -> &Batch {
         &self.0.1
     }
 }
@@ -283,10 +283,8 @@ mod tests {
 
     #[test]
     fn votes_and_memberships_come_back_and_cut_bytes_do_not() {
-        let vote = Vote {
-            leader_id: leader_id_std::LeaderId { term: 3, voted_for: 1 },
-            committed: true,
-        };
+        let vote =
+            Vote { leader_id: leader_id_std::LeaderId { term: 3, voted_for: 1 }, committed: true };
         let bytes = encode_vote(&vote);
         assert_eq!(decode_vote(bytes.clone()).unwrap(), vote);
         assert!(decode_vote(bytes.slice(..16)).is_err());
@@ -302,7 +300,7 @@ mod tests {
     #[test]
     fn the_first_format_of_a_vote_stays_readable() {
         let frozen = [0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-        let vote = decode_vote(Bytes::from_static(&frozen)).unwrap();
+        let vote = decode_vote(Bytes::copy_from_slice(&frozen)).unwrap();
         assert_eq!((vote.leader_id.term, vote.leader_id.voted_for), (3, 1 << 32));
         assert_eq!(encode_vote(&vote)[..], frozen);
     }

@@ -76,8 +76,9 @@ impl Replica {
         let ended = matches!(applied.session, Some(SessionChange::Closed { .. }))
             || matches!(applied.outcome, Err(Refusal::SessionExpired { .. }));
         let outcome = applied.outcome.map_err(|refusal| refusal.code());
-        if let Some(pending) = outbox.answer(origin.xid, applied.zxid, &outcome, now_us) {
+        if let Some((pending, bytes)) = outbox.answer(origin.xid, applied.zxid, &outcome, now_us) {
             self.stats.count_answer(now_us - pending.since_us);
+            self.stats.count_response(bytes);
         }
         if ended {
             outbox.close(Closing::AfterFlush);

@@ -216,18 +216,24 @@ impl Outbox {
         self.state.lock().pending.pop_back();
     }
 
-    /// Pushes the reply to the oldest write handed in, and returns what that was.
+    /// Pushes the reply to the oldest write handed in, and returns what that was with the bytes of
+    /// the reply's frame.
     pub(super) fn answer(
         &self,
         xid: Xid,
         zxid: Zxid,
         outcome: &Result<Body, ErrorCode>,
         now_us: i64,
-    ) -> Option<Pending> {
+    ) -> Option<(Pending, usize)> {
         let mut state = self.state.lock();
         let pending = state.pending.pop_front();
-        debug_assert!(pending.is_none_or(|pending| pending.xid == xid), "writes are answered in order");
+        debug_assert!(
+            pending.is_none_or(|pending| pending.xid == xid),
+            "writes are answered in order"
+        );
+        let start = state.buffer.len();
         put_reply(&mut state.buffer, xid, zxid, outcome);
+        let bytes = state.buffer.len() - start;
         if let Some(pending) = pending {
             state.traffic.count(pending, zxid, now_us);
             if outcome.is_err() {
@@ -237,20 +243,22 @@ impl Outbox {
         }
         drop(state);
         self.wake.notify_one();
-        pending
+        pending.map(|pending| (pending, bytes))
     }
 
-    /// Pushes what `put` writes: one reply to a request that was just read.
+    /// Pushes what `put` writes: one reply to a request that was just read. Returns its bytes.
     pub(super) fn reply(
         &self,
         pending: Pending,
         zxid: Zxid,
         now_us: i64,
         put: impl FnOnce(&mut BytesMut),
-    ) {
+    ) -> usize {
         let mut state = self.state.lock();
+        let start = state.buffer.len();
         put(&mut state.buffer);
         state.traffic.count(pending, zxid, now_us);
+        state.buffer.len() - start
     }
 
     /// Pushes a reply that belongs to no state of the tree.

@@ -46,22 +46,22 @@ impl Replica {
         let zxid = tree.zxid();
         let xid = if pending.op == OpCode::Ping { Xid::PING } else { pending.xid };
         let now_us = self.now_us();
-        match request {
+        let bytes = match request {
             // The hot reads write their replies from the tree itself, without a copy in between.
             Request::GetData(request) => {
                 let node = self.watched(&reading, request, OpCode::GetData);
                 asker.outbox.reply(pending, zxid, now_us, |out| match node {
-                    Ok(node) => self.put_data(out, xid, zxid, node),
+                    Ok(node) => put_data(out, xid, zxid, node),
                     Err(code) => put_reply(out, xid, zxid, &Err(code)),
-                });
+                })
             }
             Request::GetChildren(request) | Request::GetChildren2(request) => {
                 let node = self.watched(&reading, request, OpCode::GetChildren);
                 let with_stat = pending.op == OpCode::GetChildren2;
                 asker.outbox.reply(pending, zxid, now_us, |out| match node {
-                    Ok(node) => self.put_children(out, xid, zxid, node, with_stat),
+                    Ok(node) => put_children(out, xid, zxid, node, with_stat),
                     Err(code) => put_reply(out, xid, zxid, &Err(code)),
-                });
+                })
             }
             Request::SetWatches(request) => {
                 let outcome = self.set_watches(&reading, request);
@@ -71,15 +71,21 @@ impl Replica {
                         put_event(out, Zxid::NONE, *kind, path);
                     }
                     put_reply(out, xid, zxid, &outcome);
-                });
+                })
+            }
+            Request::MultiRead(Multi::Ops(ops)) if is_foreign(ops) => {
+                asker.outbox.reply(pending, zxid, now_us, |out| put_foreign(out, xid, zxid))
             }
             request => {
                 let outcome = self.outcome(&reading, request);
                 let put = |out: &mut BytesMut| put_reply(out, xid, zxid, &outcome);
-                asker.outbox.reply(pending, zxid, now_us, put);
+                asker.outbox.reply(pending, zxid, now_us, put)
             }
-        }
+        };
         self.stats.count_answer(now_us - pending.since_us);
+        if pending.op != OpCode::Ping {
+            self.stats.count_response(bytes);
+        }
     }
 
     /// The node a request wants to read, after leaving its watch.
@@ -99,34 +105,6 @@ impl Replica {
             }
         }
         Ok(node)
-    }
-
-    fn put_data(&self, out: &mut BytesMut, xid: Xid, zxid: Zxid, node: NodeRef<'_>) {
-        let start = begin_frame(out);
-        ReplyHeader { xid, zxid, error: 0 }.encode(out);
-        node.data().encode(out);
-        node.stat().encode(out);
-        end_frame(out, start);
-        self.stats.count_response(out.len() - start);
-    }
-
-    fn put_children(
-        &self,
-        out: &mut BytesMut,
-        xid: Xid,
-        zxid: Zxid,
-        node: NodeRef<'_>,
-        with_stat: bool,
-    ) {
-        let start = begin_frame(out);
-        ReplyHeader { xid, zxid, error: 0 }.encode(out);
-        node.children_present().encode(out);
-        node.children().for_each(|child| child.name().encode(out));
-        if with_stat {
-            node.stat().encode(out);
-        }
-        end_frame(out, start);
-        self.stats.count_response(out.len() - start);
     }
 
     /// The outcome of the reads that are not hot.
@@ -226,6 +204,39 @@ fn watch_found(found: Option<bool>) -> Answer<Body> {
 
 fn client_info(identities: &[Id]) -> Vec<ClientInfo> {
     session::client_info(identities)
+}
+
+fn put_data(out: &mut BytesMut, xid: Xid, zxid: Zxid, node: NodeRef<'_>) {
+    let start = begin_frame(out);
+    ReplyHeader { xid, zxid, error: 0 }.encode(out);
+    node.data().encode(out);
+    node.stat().encode(out);
+    end_frame(out, start);
+}
+
+fn put_children(out: &mut BytesMut, xid: Xid, zxid: Zxid, node: NodeRef<'_>, with_stat: bool) {
+    let start = begin_frame(out);
+    ReplyHeader { xid, zxid, error: 0 }.encode(out);
+    node.children_present().encode(out);
+    node.children().for_each(|child| child.name().encode(out));
+    if with_stat {
+        node.stat().encode(out);
+    }
+    end_frame(out, start);
+}
+
+/// Whether a multiRead holds writes, and nothing else.
+fn is_foreign(ops: &[MultiOp]) -> bool {
+    !ops.is_empty() && !ops.iter().any(MultiOp::is_read)
+}
+
+/// Refuses a multiRead of writes. Upstream has begun its reply when it finds out, so the end of an
+/// empty result follows the error; clients do not look at it.
+fn put_foreign(out: &mut BytesMut, xid: Xid, zxid: Zxid) {
+    let start = begin_frame(out);
+    ReplyHeader { xid, zxid, error: ErrorCode::MarshallingError as i32 }.encode(out);
+    Body::Multi(Vec::new()).encode(out);
+    end_frame(out, start);
 }
 
 /// Several reads of one state; each has its own result.

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+/// What begins each frame and belongs to no response.
+const FRAME_LENGTH_BYTES: i64 = 4;
+
 /// Counters since the start or the last `srst`.
 pub struct ServerStats {
     received: AtomicU64,
@@ -14,7 +17,6 @@ pub struct ServerStats {
     response_min: AtomicI64,
     response_max: AtomicI64,
     overflowed: AtomicU64,
-    auth_failed: AtomicU64,
 }
 
 /// What the counters say at one moment.
@@ -34,8 +36,6 @@ pub struct StatsSnapshot {
     pub response_bytes: (i64, i64, i64),
     /// Connections that were closed because they did not take what they were owed.
     pub overflowed: u64,
-    /// Credentials that were not accepted.
-    pub auth_failed: u64,
 }
 
 impl Default for ServerStats {
@@ -51,7 +51,6 @@ impl Default for ServerStats {
             response_min: AtomicI64::new(-1),
             response_max: AtomicI64::new(-1),
             overflowed: AtomicU64::new(0),
-            auth_failed: AtomicU64::new(0),
         }
     }
 }
@@ -76,9 +75,9 @@ impl ServerStats {
         self.latency_max_us.fetch_max(latency_us, Relaxed);
     }
 
-    /// Notes the size of a response.
-    pub fn count_response(&self, bytes: usize) {
-        let bytes = bytes as i64;
+    /// Notes the size of a response, given with the length that its frame begins with.
+    pub fn count_response(&self, frame_bytes: usize) {
+        let bytes = frame_bytes as i64 - FRAME_LENGTH_BYTES;
         self.response_last.store(bytes, Relaxed);
         self.response_max.fetch_max(bytes, Relaxed);
         // -1 stands for none yet, so it must not win.
@@ -91,11 +90,6 @@ impl ServerStats {
         self.overflowed.fetch_add(1, Relaxed);
     }
 
-    /// Counts credentials that were not accepted.
-    pub fn count_auth_failure(&self) {
-        self.auth_failed.fetch_add(1, Relaxed);
-    }
-
     /// Starts over (`srst`).
     pub fn reset(&self) {
         let fresh = ServerStats::default();
@@ -104,7 +98,6 @@ impl ServerStats {
             (&self.sent, fresh.sent),
             (&self.answered, fresh.answered),
             (&self.latency_total_us, fresh.latency_total_us),
-            (&self.auth_failed, fresh.auth_failed),
         ] {
             counter.store(value.into_inner(), Relaxed);
         }
@@ -138,7 +131,6 @@ impl ServerStats {
                 self.response_max.load(Relaxed),
             ),
             overflowed: self.overflowed.load(Relaxed),
-            auth_failed: self.auth_failed.load(Relaxed),
         }
     }
 }

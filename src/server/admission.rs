@@ -30,6 +30,12 @@ pub(super) fn terms(config: &Config, identities: Arc<[Id]>) -> Admission {
     }
 }
 
+/// The write, or none, in place of a request whose body cannot be decoded: upstream gives a multi
+/// its zxid before it looks into it.
+pub(super) fn undecodable(op: OpCode) -> Option<Write> {
+    (op == OpCode::Multi).then_some(Write::Refused(ErrorCode::MarshallingError))
+}
+
 /// The write that a request asks for.
 ///
 /// # Errors
@@ -47,16 +53,12 @@ pub(super) fn to_write(request: Request, config: &Config) -> Result<Write, NoWri
         Request::Delete(delete) => {
             with_path(delete.path, |path| Write::Delete { path, version: delete.version })
         }
-        Request::SetData(set) => with_path(set.path, |path| Write::SetData {
-            path,
-            data: set.data,
-            version: set.version,
-        }),
-        Request::SetAcl(set) => with_path(set.path, |path| Write::SetAcl {
-            path,
-            acl: set.acl,
-            version: set.version,
-        }),
+        Request::SetData(set) => {
+            Write::SetData { path: invalid_if_null(set.path), data: set.data, version: set.version }
+        }
+        Request::SetAcl(set) => {
+            Write::SetAcl { path: invalid_if_null(set.path), acl: set.acl, version: set.version }
+        }
         Request::Multi(multi) => from_multi(multi)?,
         // A standalone server has no membership to change.
         Request::Reconfig(_) if config.reconfig_enabled => Write::Refused(ErrorCode::Unimplemented),
@@ -69,6 +71,11 @@ pub(super) fn to_write(request: Request, config: &Config) -> Result<Write, NoWri
 /// The write, unless the path is null, over which upstream stumbles.
 fn with_path(path: Text, write: impl FnOnce(String) -> Write) -> Write {
     path.map_or(Write::Refused(ErrorCode::MarshallingError), write)
+}
+
+/// The path; a null one is as invalid as an empty one where upstream validates paths first.
+fn invalid_if_null(path: Text) -> String {
+    path.unwrap_or_default()
 }
 
 fn from_create(op: OpCode, create: Create, ttl_ms: i64) -> Write {
@@ -121,13 +128,11 @@ fn from_multi_op(op: MultiOp) -> Option<Write> {
         MultiOp::Delete(delete) => {
             with_path(delete.path, |path| Write::Delete { path, version: delete.version })
         }
-        MultiOp::SetData(set) => with_path(set.path, |path| Write::SetData {
-            path,
-            data: set.data,
-            version: set.version,
-        }),
+        MultiOp::SetData(set) => {
+            Write::SetData { path: invalid_if_null(set.path), data: set.data, version: set.version }
+        }
         MultiOp::Check(check) => {
-            with_path(check.path, |path| Write::Check { path, version: check.version })
+            Write::Check { path: invalid_if_null(check.path), version: check.version }
         }
         MultiOp::GetData(_) | MultiOp::GetChildren(_) => return None,
     })

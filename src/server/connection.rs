@@ -13,7 +13,7 @@ use jute::split_frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
-use super::dispatch::{Handshaking, Step, Stalled};
+use super::dispatch::{Handshaking, Stalled, Step};
 use super::service::{Service, Word};
 use crate::config::limits::{CONNECTION_REQUESTS_PER_TURN_MAX, OUTBOX_BYTES_MAX};
 use crate::net::{Accepted, Place, Stream};
@@ -67,7 +67,8 @@ pub(super) enum End {
 pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::Receiver<bool>) {
     let Accepted { stream, peer, place } = accepted;
     let identities = Arc::from([session::ip_identity(peer.ip())]);
-    let outbox = Arc::new(Outbox::new(service.next_connection(), identities, peer, OUTBOX_BYTES_MAX));
+    let outbox =
+        Arc::new(Outbox::new(service.next_connection(), identities, peer, OUTBOX_BYTES_MAX));
     service.replica.connect(Arc::clone(&outbox));
     let mut connection = Connection {
         service,
@@ -196,7 +197,11 @@ impl Connection {
         let rest = self.input.get(4..).unwrap_or_default();
         let word = Word { letters, rest, outbox: &self.outbox };
         let Some(answer) = self.service.words.answer(&word) else { return Ok(false) };
-        tracing::info!("processed {} command from {}", String::from_utf8_lossy(&letters), self.peer);
+        tracing::info!(
+            "processed {} command from {}",
+            String::from_utf8_lossy(&letters),
+            self.peer
+        );
         self.outbox.push_raw(|out| out.extend_from_slice(&answer));
         self.outbox.close(Closing::AfterFlush);
         self.phase = Phase::Ending;

@@ -79,8 +79,12 @@ impl Connection {
                 response.timeout_ms = timeout_ms;
                 getrandom::fill(&mut response.password)
                     .map_err(|error| End::Socket(std::io::Error::other(error.to_string())))?;
-                self.open_session(Handshaking { response, is_new: true, tries_left: SESSION_ID_TRIES })
-                    .await
+                self.open_session(Handshaking {
+                    response,
+                    is_new: true,
+                    tries_left: SESSION_ID_TRIES,
+                })
+                .await
             }
             Handshake::Attach { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
@@ -110,10 +114,8 @@ impl Connection {
         let session = self.service.session_ids.lock().next_id();
         handshaking.response.session_id = session;
         let response = &handshaking.response;
-        let write = Write::OpenSession {
-            timeout_ms: response.timeout_ms,
-            password: response.password,
-        };
+        let write =
+            Write::OpenSession { timeout_ms: response.timeout_ms, password: response.password };
         self.submit(Xid(0), session, Arc::from([]), write).await?;
         self.phase = Phase::Opening(handshaking);
         Ok(Step::Next)
@@ -161,13 +163,10 @@ impl Connection {
     }
 
     /// Handles one request.
-    pub(super) async fn handle_request(
-        &mut self,
-        frame: &Bytes,
-        seat: Seat,
-    ) -> Result<Step, End> {
-        let (rest, header) = RequestHeader::decode(frame, frame)
-            .map_err(|_| End::Violation(format!("a frame of {} bytes has no header", frame.len())))?;
+    pub(super) async fn handle_request(&mut self, frame: &Bytes, seat: Seat) -> Result<Step, End> {
+        let (rest, header) = RequestHeader::decode(frame, frame).map_err(|_| {
+            End::Violation(format!("a frame of {} bytes has no header", frame.len()))
+        })?;
         let body = frame.slice_ref(rest);
         let op = OpCode::from_number(header.op).filter(|op| op.kind() != OpKind::Internal);
         self.outbox.count_received();
@@ -192,10 +191,11 @@ impl Connection {
             let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
             return self.in_order(pending, identities, then).await;
         };
-        let Ok(request) = Request::decode(op, &body) else {
-            return self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await;
+        let write = match Request::decode(op, &body) {
+            Ok(request) => admission::to_write(request, &self.service.config),
+            Err(_) => admission::undecodable(op).ok_or(admission::NoWrite::Undecodable),
         };
-        match admission::to_write(request, &self.service.config) {
+        match write {
             Ok(write) => {
                 self.outbox.await_reply(pending);
                 let submitted = self.submit(header.xid, seat.session, identities, write).await;
@@ -253,9 +253,9 @@ impl Connection {
                 let asker = Asker { outbox: &self.outbox, identities: &identities, session };
                 replica.read(&asker, pending, &request);
             }
-            Then::Fail(code) => self.outbox.push(pending.xid, replica.zxid(), &Err(code)),
+            Then::Fail(code) => self.push(pending.xid, replica.zxid(), &Err(code)),
             Then::Reply(zxid, outcome, closing) => {
-                self.outbox.push(pending.xid, zxid, &outcome);
+                self.push(pending.xid, zxid, &outcome);
                 if let Some(closing) = closing {
                     self.outbox.close(closing);
                     return Ok(Step::Wait);
@@ -263,6 +263,12 @@ impl Connection {
             }
         }
         Ok(Step::Next)
+    }
+
+    /// Answers with what belongs to no state of the tree.
+    fn push(&self, xid: Xid, zxid: Zxid, outcome: &Result<Body, ErrorCode>) {
+        self.outbox.push(xid, zxid, outcome);
+        self.service.replica.stats().count_sent(1);
     }
 
     /// Handles what does not wait for its turn: credentials.
@@ -278,12 +284,11 @@ impl Connection {
             match proved {
                 Ok(identities) => {
                     self.outbox.add_identities(identities);
-                    self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Empty));
+                    self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
-                    self.service.replica.stats().count_auth_failure();
                     tracing::warn!("authentication of {} failed: {refused}", self.peer);
-                    self.outbox.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
+                    self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
                     self.outbox.close(Closing::AfterFlush);
                     return Ok(Step::Wait);
                 }
@@ -293,7 +298,7 @@ impl Connection {
                 return Err(End::Violation("a SASL request carries no token".to_owned()));
             }
             // A server without SASL: the client goes on unauthenticated.
-            self.outbox.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
+            self.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
         }
         Ok(Step::Next)
     }

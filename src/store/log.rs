@@ -20,6 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rocksdb::{Cache, DB, DBRawIterator, Options, WriteBatch, WriteOptions};
 
+use crate::clock::Stopwatch;
+
 use super::error::Latch;
 use super::keyspace::{ENTRY_KEY_END, ENTRY_KEY_START, entry_key, log_state_key, parse_entry_key};
 use super::lock::DirectoryLock;
@@ -384,7 +386,7 @@ impl Writer {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let began = now();
+        let began = Stopwatch::start();
         self.db
             .write_opt(batch, &options)
             .map_err(|error| database::fault("writing the log", self.db.path(), &error))?;
@@ -460,12 +462,6 @@ fn put_state(batch: &mut WriteBatch, name: &str, value: &Bytes) {
     let key = log_state_key(name);
     let record = seal(&STATE, &key, value.len(), |out| out.extend_from_slice(value));
     batch.put(&key, record);
-}
-
-/// When a write begins, to measure it.
-#[allow(clippy::disallowed_methods, reason = "measures the disk; nothing is decided by it")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
 }
 
 #[cfg(test)]

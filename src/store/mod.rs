@@ -44,7 +44,7 @@ use lock::DirectoryLock;
 use record::Flaw;
 
 /// The one directory of ours in `dataDir` and in `dataLogDir`.
-const HOME: &str = "rookeeper";
+pub const HOME: &str = "rookeeper";
 
 /// Both databases, opened together.
 pub struct Store {

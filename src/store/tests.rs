@@ -163,18 +163,19 @@ fn numbers<'l>(lines: impl Iterator<Item = &'l str>, word: &str) -> Vec<u64> {
     lines.filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).collect()
 }
 
-fn child_store() -> (Store, u64) {
-    let directory = std::env::var(CHILD_DIRECTORY).expect("run by the test that needs it");
+/// The store of a child process and the index of its next entry; `None` in any other process.
+fn child_store() -> Option<(Store, u64)> {
+    let directory = std::env::var(CHILD_DIRECTORY).ok()?;
     let store = Store::open(Path::new(&directory), None).unwrap();
     let next = store.log.bounds().unwrap().map_or(1, |(_, last)| last + 1);
-    (store, next)
+    Some((store, next))
 }
 
 /// Appends until it is killed, or for half a minute, and prints what is acknowledged.
 #[test]
 #[ignore = "the child process of another test"]
 fn child_appends_until_it_is_killed() {
-    let (store, mut next) = child_store();
+    let Some((store, mut next)) = child_store() else { return };
     let (window, acknowledged) = channel();
     for round in 0..1_000_000_u64 {
         let count = 1 + round % 7;
@@ -183,7 +184,7 @@ fn child_appends_until_it_is_killed() {
         let done = move |outcome: Result<(), StoreError>| {
             outcome.unwrap();
             println!("\nacknowledged {last}");
-            drop(window.send(()));
+            window.send(()).unwrap();
         };
         store.log.append(entries(next..next + count), Box::new(done));
         store.log.put_state("committed", payload(last), false, Box::new(|_| {}));
@@ -243,7 +244,7 @@ fn a_killed_process_has_lost_no_acknowledged_entry() {
 #[test]
 #[ignore = "the child process of another test"]
 fn child_commits_until_it_is_killed() {
-    let (store, _) = child_store();
+    let Some((store, _)) = child_store() else { return };
     let mut tree = Tree::bare();
     store.tree.load(&mut tree).unwrap();
     let mut number = tree.progress().term;
@@ -287,7 +288,7 @@ fn a_killed_process_leaves_the_tree_as_of_a_flush_with_its_state() {
 #[test]
 #[ignore = "the child process of another test"]
 fn child_meets_a_full_disk() {
-    let (store, mut next) = child_store();
+    let Some((store, mut next)) = child_store() else { return };
     let (report, reports) = channel();
     let mut refused = 0;
     for _ in 0..2_000 {

@@ -1,9 +1,11 @@
 //! The end of the log's WAL after a crash: a torn write is cut off, anything else is damage.
 //!
-//! RocksDB 11 cannot tell them apart by itself. Its `TolerateCorruptedTailRecords` takes a broken
-//! length in the last 32 KiB for the end of the log and drops acknowledged entries without a word,
-//! takes a broken type in the first record for a recycled file and drops everything, and refuses a
-//! torn end whose garbage happens to have a plausible length. So the files are walked here first.
+//! RocksDB 11.8 cannot tell them apart by itself. Measured with `TolerateCorruptedTailRecords` on a
+//! log of five writes, one bit flipped at a time: a broken length in the last 32 KiB is taken for the
+//! end of the log, so that this write and all later ones, acknowledged as they were, are dropped
+//! without a word; so is the whole log after one bit in the first write's type, while the same bit in
+//! a later one makes opening the database loop for ever; and a torn end whose garbage has a plausible
+//! length is refused. So the files are walked here first.
 //!
 //! The rule: entries are synced in order, so a write that was torn is the last one. If any write
 //! begins, whole, after a damaged place, something acknowledged may be missing: refuse. Otherwise

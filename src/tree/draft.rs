@@ -17,7 +17,7 @@ use super::{
 
 /// Data up to this many bytes lies beside its node's record on disk, so that reading a node reads
 /// one record; larger data lies apart, so that a new child does not write its parent's data again.
-pub(crate) const INLINE_DATA_BYTES_MAX: usize = 512;
+pub const INLINE_DATA_BYTES_MAX: usize = 512;
 
 /// What became of a node's data.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -199,6 +199,35 @@ impl<'t> Draft<'t> {
             Some(NodeChange::Put { data: DataChange::Keep, .. }) | None => {
                 self.tree.find(path).and_then(NodeRef::data).map(Bytes::copy_from_slice)
             }
+        }
+    }
+
+    /// What the transaction that is being decided found at `path` in this draft, if it changed it.
+    fn found_before(&self, path: &str) -> Option<Option<&NodeChange>> {
+        self.undo.iter().find_map(|undo| match undo {
+            Undo::Node(edited, before) if edited.as_str() == path => Some(before.as_ref()),
+            Undo::Node(..) | Undo::Session(..) | Undo::FirstOfSession(_) => None,
+        })
+    }
+
+    /// Whether there was a node at `path` before the transaction that is being decided.
+    pub(super) fn existed_before(&self, path: &str) -> bool {
+        match self.found_before(path) {
+            Some(Some(change)) => matches!(change, NodeChange::Put { .. }),
+            Some(None) => self.tree.find(path).is_some(),
+            None => self.find(path).is_some(),
+        }
+    }
+
+    /// The data of the node at `path` before the transaction that is being decided.
+    pub(super) fn data_before(&self, path: &str) -> Option<Bytes> {
+        match self.found_before(path) {
+            Some(Some(NodeChange::Put { data: DataChange::Set(data), .. })) => data.clone(),
+            Some(Some(NodeChange::Remove)) => None,
+            Some(Some(NodeChange::Put { data: DataChange::Keep, .. }) | None) => {
+                self.tree.find(path).and_then(NodeRef::data).map(Bytes::copy_from_slice)
+            }
+            None => self.data(path),
         }
     }
 

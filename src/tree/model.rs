@@ -35,6 +35,8 @@ pub(super) struct Node {
 /// Everything there is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Model {
+    /// The nodes before the proposal that is being decided: what quotas are judged by.
+    applied: BTreeMap<String, Node>,
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) zxid: Zxid,
@@ -86,7 +88,8 @@ impl Model {
             ("/zookeeper/quota".to_owned(), node(Perms::ALL, 0)),
             ("/zookeeper/config".to_owned(), node(Perms::READ, -1)),
         ]);
-        Model { nodes, sessions: BTreeMap::new(), zxid: Zxid(0), events: Vec::new() }
+        let applied = nodes.clone();
+        Model { nodes, applied, sessions: BTreeMap::new(), zxid: Zxid(0), events: Vec::new() }
     }
 
     /// A new leader.
@@ -102,6 +105,7 @@ impl Model {
         let zxid = self.zxid;
         let ask =
             Ask { zxid, time_ms, session: submission.origin.session, terms: &submission.admission };
+        self.applied = self.nodes.clone();
         let before = self.clone();
         let mut session = None;
         let outcome = self.about_session(&ask, submission).and_then(|change| {
@@ -243,7 +247,8 @@ impl Model {
             && let Some(top) = quota.strip_prefix("/zookeeper/quota/")
         {
             let (count, bytes) = self.totals(&format!("/{top}"));
-            self.write_stats(&path, count, bytes);
+            let text = format!("count={count},bytes={bytes}");
+            self.node_mut(&path).data = Some(Bytes::from(text));
         }
         self.count(&path, 1, bytes);
         let short = *op == OpCode::Create;
@@ -394,11 +399,11 @@ impl Model {
     }
 
     /// Where the deepest quota on the way to `path` is kept.
-    fn quota_of(&self, path: &str) -> Option<String> {
+    fn quota_of(nodes: &BTreeMap<String, Node>, path: &str) -> Option<String> {
         let mut place = path.to_owned();
         while place != "/" {
             let quota = format!("/zookeeper/quota{place}");
-            if self.nodes.contains_key(&format!("{quota}/zookeeper_limits")) {
+            if nodes.contains_key(&format!("{quota}/zookeeper_limits")) {
                 return Some(quota);
             }
             place = parent_of(&place);
@@ -407,14 +412,14 @@ impl Model {
     }
 
     fn enforce_quota(&self, ask: &Ask<'_>, path: &str, count: i64, bytes: i64) -> Judged<()> {
-        let quota = self.quota_of(path).filter(|_| ask.terms.enforce_quota);
+        let quota = Self::quota_of(&self.applied, path).filter(|_| ask.terms.enforce_quota);
         let Some(quota) = quota else { return Ok(()) };
+        let read = |name: &str| self.applied.get(&format!("{quota}/{name}"))?.data.clone();
+        let limits = read("zookeeper_limits").ok_or(ErrorCode::MarshallingError)?;
+        let limits = numbers(&limits).ok_or(ErrorCode::MarshallingError)?;
         if count == 0 && bytes == 0 {
             return Ok(());
         }
-        let read = |name: &str| self.nodes.get(&format!("{quota}/{name}"))?.data.clone();
-        let limits = read("zookeeper_limits").ok_or(ErrorCode::MarshallingError)?;
-        let limits = numbers(&limits).ok_or(ErrorCode::MarshallingError)?;
         let Some(stats) = read("zookeeper_stats") else { return Ok(()) };
         let stats = numbers(&stats).ok_or(ErrorCode::MarshallingError)?;
         for (more, counted, hard) in
@@ -428,16 +433,19 @@ impl Model {
     }
 
     fn count(&mut self, path: &str, count: i64, bytes: i64) {
-        let Some(quota) = self.quota_of(path) else { return };
+        let Some(quota) = Self::quota_of(&self.nodes, path) else { return };
         let stats = format!("{quota}/zookeeper_stats");
         let Some(text) = self.nodes.get(&stats).and_then(|node| node.data.clone()) else { return };
         let Some(counted) = numbers(&text) else { return };
         let of = |name: &str| *counted.get(name).unwrap_or(&-1);
-        self.write_stats(&stats, of("count") + count, of("bytes") + bytes);
-    }
-
-    fn write_stats(&mut self, path: &str, count: i64, bytes: i64) {
-        self.node_mut(path).data = Some(Bytes::from(format!("count={count},bytes={bytes}")));
+        let mut text = format!("count={},bytes={}", of("count") + count, of("bytes") + bytes);
+        let others =
+            counted.iter().filter(|(name, _)| !["count", "bytes"].contains(&name.as_str()));
+        for (position, (name, number)) in others.enumerate() {
+            let separator = if position == 0 { "=;" } else { ";" };
+            text = format!("{text}{separator}{name}={number}");
+        }
+        self.node_mut(&stats).data = Some(Bytes::from(text));
     }
 }
 

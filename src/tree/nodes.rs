@@ -16,7 +16,7 @@ use jute::{Acl, Stat, Version, Zxid};
 
 use super::acl_table::{AclId, AclTable};
 use super::znode::visible_cversion;
-use super::{Owner, Path, Znode};
+use super::{Owner, Path, Znode, parent_of};
 
 /// Slots in a chunk of the slab.
 const CHUNK_SLOTS: usize = 4_096;
@@ -90,6 +90,10 @@ impl Slot {
     }
 
     fn set_data(&mut self, data: Option<&[u8]>) {
+        // Small data comes along whenever a node changes; mostly it is the same as before.
+        if self.data() == data {
+            return;
+        }
         self.blob = [self.name(), data.unwrap_or_default()].concat().into();
         self.data_length = data.map_or(NULL_DATA, |data| data.len() as i32);
     }
@@ -178,8 +182,7 @@ impl Nodes {
             self.data_bytes = self.data_bytes + after - before;
             return Replaced { owner: Some(owner) };
         }
-        let parent_path = path.parent().unwrap_or_else(Path::root);
-        let parent = self.find_slot(parent_path.as_str());
+        let parent = parent_of(path.as_str()).and_then(|parent| self.find_slot(parent));
         let Some(parent) = parent else { panic!("{path} has no parent in memory") };
         let data = match data {
             NewData::Set(data) => data,

@@ -5,7 +5,7 @@
 //!
 //! Source: ZooKeeper, `DataTree`, `Quotas`, `StatsTrack`, `ZooKeeperServer.checkQuota`.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
 
 use super::{DataChange, Draft, Path, QUOTA_ROOT, Refusal, parent_of};
 
@@ -14,43 +14,51 @@ const LIMITS: &str = "zookeeper_limits";
 /// Name of the node that holds what a quota has counted.
 const STATS: &str = "zookeeper_stats";
 
+/// Name of a number of nodes.
+const COUNT: &str = "count";
+/// Name of a number of bytes.
+const BYTES: &str = "bytes";
 /// What stands between two pairs.
 const SEPARATORS: [char; 2] = [',', ';'];
 
-/// Limits or counts, as text that clients may write too.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Track {
-    count: i64,
-    bytes: i64,
-    count_hard: i64,
-    bytes_hard: i64,
-}
+/// Limits or counts by their names, as text that clients may write too; -1 is unlimited.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Track(BTreeMap<String, i64>);
 
 impl Track {
-    /// What an empty text says: of limits, that there is none.
-    const UNLIMITED: Track = Track { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 };
-
-    /// Reads `count=1,bytes=2` and `count=1,bytes=2=;byteHardLimit=3;countHardLimit=4`; unknown keys
-    /// are passed over. `None`: the text is something else.
+    /// Reads `count=1,bytes=2` and `count=1,bytes=2=;byteHardLimit=3;countHardLimit=4`. `None`: the
+    /// text is something else.
     fn parse(text: &[u8]) -> Option<Track> {
         let text = std::str::from_utf8(text).ok()?;
-        let mut track = Track::UNLIMITED;
         if text.starts_with(SEPARATORS) {
             return None;
         }
+        let mut numbers = BTreeMap::new();
         for pair in text.split(SEPARATORS).filter(|pair| !pair.is_empty()) {
             let mut parts = pair.split('=');
             let (key, value) = (parts.next()?, parts.next()?);
-            let number = value.parse().ok()?;
-            match key {
-                "count" => track.count = number,
-                "bytes" => track.bytes = number,
-                "countHardLimit" => track.count_hard = number,
-                "byteHardLimit" => track.bytes_hard = number,
-                _ => {}
-            }
+            numbers.insert(key.to_owned(), value.parse().ok()?);
         }
-        Some(track)
+        Some(Track(numbers))
+    }
+
+    /// The number of this name; -1 if there is none.
+    fn get(&self, name: &str) -> i64 {
+        self.0.get(name).copied().unwrap_or(-1)
+    }
+
+    /// Writes the text; whatever else a client wrote stays in it, as with upstream.
+    fn write(mut self, count: i64, bytes: i64) -> String {
+        self.0.remove(COUNT);
+        self.0.remove(BYTES);
+        let mut text = format!("{COUNT}={count},{BYTES}={bytes}");
+        // Upstream's older parsers need a second `=` between the bytes and what they do not know.
+        let mut separator = "=;";
+        for (name, number) in self.0 {
+            text.extend([separator, &name, "=", &number.to_string()]);
+            separator = ";";
+        }
+        text
     }
 }
 
@@ -71,13 +79,13 @@ pub(super) fn is_of_root(path: &str) -> bool {
 }
 
 /// The deepest path at or above `path` that has a quota.
-fn prefix_of(draft: &Draft<'_>, path: &str) -> Option<String> {
+fn prefix_of(draft: &Draft<'_>, path: &str, exists: impl Fn(&str) -> bool) -> Option<String> {
     if !draft.may_have_quotas() {
         return None;
     }
     let mut candidate = Some(path);
     while let Some(prefix) = candidate.filter(|prefix| *prefix != "/") {
-        if draft.find(&format!("{QUOTA_ROOT}{prefix}/{LIMITS}")).is_some() {
+        if exists(&format!("{QUOTA_ROOT}{prefix}/{LIMITS}")) {
             return Some(prefix.to_owned());
         }
         candidate = parent_of(prefix);
@@ -92,17 +100,23 @@ pub(super) fn enforce(
     count_more: i64,
     bytes_more: i64,
 ) -> Result<(), Refusal> {
-    let Some(prefix) = prefix_of(draft, path) else { return Ok(()) };
-    let read = |name: &str| draft.data(&format!("{QUOTA_ROOT}{prefix}/{name}"));
+    // What counts is what had been applied before this transaction: a multi is not judged by its own
+    // earlier operations.
+    let exists = |path: &str| draft.existed_before(path);
+    let Some(prefix) = prefix_of(draft, path, exists) else { return Ok(()) };
+    let read = |name: &str| draft.data_before(&format!("{QUOTA_ROOT}{prefix}/{name}"));
     let limits = read(LIMITS).and_then(|text| Track::parse(&text)).ok_or(Refusal::Malformed)?;
+    if count_more == 0 && bytes_more == 0 {
+        return Ok(());
+    }
     // Without counts there is nothing to compare.
     let Some(stats) = read(STATS) else { return Ok(()) };
     let stats = Track::parse(&stats).ok_or(Refusal::Malformed)?;
     let exceeds = |more: i64, counted: i64, hard: i64| {
         more != 0 && hard > -1 && counted.wrapping_add(more) > hard
     };
-    if exceeds(count_more, stats.count, limits.count_hard)
-        || exceeds(bytes_more, stats.bytes, limits.bytes_hard)
+    if exceeds(count_more, stats.get(COUNT), limits.get("countHardLimit"))
+        || exceeds(bytes_more, stats.get(BYTES), limits.get("byteHardLimit"))
     {
         return Err(Refusal::QuotaExceeded { prefix });
     }
@@ -113,7 +127,7 @@ pub(super) fn enforce(
 pub(super) fn count_created(draft: &mut Draft<'_>, path: &Path, bytes: i64) {
     if let Some(prefix) = guarded(path.as_str(), STATS) {
         let totals = draft.subtree_totals(prefix);
-        write_stats(draft, prefix, totals);
+        write_stats(draft, prefix, Track::default(), totals);
     }
     count(draft, path, 1, bytes);
 }
@@ -129,20 +143,22 @@ pub(super) fn count_resized(draft: &mut Draft<'_>, path: &Path, bytes_more: i64)
 }
 
 fn count(draft: &mut Draft<'_>, path: &Path, count_more: i64, bytes_more: i64) {
-    let Some(prefix) = prefix_of(draft, path.as_str()) else { return };
+    let exists = |path: &str| draft.find(path).is_some();
+    let Some(prefix) = prefix_of(draft, path.as_str(), exists) else { return };
     let Some(stats) = draft.data(&format!("{QUOTA_ROOT}{prefix}/{STATS}")) else { return };
     let Some(stats) = Track::parse(&stats) else { return };
     // A client may have written any numbers; upstream's wrap too.
-    let totals = (stats.count.wrapping_add(count_more), stats.bytes.wrapping_add(bytes_more));
-    write_stats(draft, &prefix, totals);
+    let counted = (stats.get(COUNT), stats.get(BYTES));
+    let totals = (counted.0.wrapping_add(count_more), counted.1.wrapping_add(bytes_more));
+    write_stats(draft, &prefix, stats, totals);
 }
 
 /// Writes what was counted. No version changes and nobody is told, as with upstream.
-fn write_stats(draft: &mut Draft<'_>, prefix: &str, (count, bytes): (i64, i64)) {
+fn write_stats(draft: &mut Draft<'_>, prefix: &str, stats: Track, (count, bytes): (i64, i64)) {
     let path = format!("{QUOTA_ROOT}{prefix}/{STATS}");
     if let (Some(node), Ok(path)) = (draft.find(&path), Path::parse(&path)) {
-        let text = Bytes::from(format!("count={count},bytes={bytes}"));
-        draft.put(path, node, DataChange::Set(Some(text)));
+        let text = stats.write(count, bytes);
+        draft.put(path, node, DataChange::Set(Some(text.into())));
     }
 }
 
@@ -153,9 +169,18 @@ mod tests {
     #[test]
     fn limits_are_read_in_both_of_upstreams_forms() {
         let soft = Track::parse(b"count=5,bytes=-1").unwrap();
-        assert_eq!(soft, Track { count: 5, ..Track::UNLIMITED });
+        assert_eq!((soft.get(COUNT), soft.get(BYTES), soft.get("countHardLimit")), (5, -1, -1));
         let hard = Track::parse(b"count=-1,bytes=10=;byteHardLimit=20;countHardLimit=3").unwrap();
-        assert_eq!((hard.bytes, hard.bytes_hard, hard.count_hard), (10, 20, 3));
+        assert_eq!((hard.get("byteHardLimit"), hard.get("countHardLimit")), (20, 3));
+    }
+
+    #[test]
+    fn whatever_else_stands_in_statistics_stays_there() {
+        let written = |text: &str| Track::parse(text.as_bytes()).unwrap().write(4, 5);
+        assert_eq!(written(""), "count=4,bytes=5");
+        assert_eq!(written("bytes=1,count=1"), "count=4,bytes=5");
+        assert_eq!(written("count=3,bytes=4,x=9"), "count=4,bytes=5=;x=9");
+        assert_eq!(written("count=0;a=2,b=1,=7"), "count=4,bytes=5=;=7;a=2;b=1");
     }
 
     #[test]

@@ -67,8 +67,13 @@ impl<'a> Reader<'a> {
     /// `NoNode`, then `NoAuth`.
     pub fn descendants(self, path: &str) -> Result<i32, ErrorCode> {
         let node = self.node(path)?;
-        let count = if path.len() <= 1 { self.tree.node_count() } else { node.subtree().count() };
-        Ok(count as i32 - 1)
+        let below = match path {
+            "/" => self.tree.node_count() - 1,
+            // Upstream keeps the root under two names, and counts the other one below this one.
+            "" => self.tree.node_count(),
+            _ => node.subtree().count() - 1,
+        };
+        Ok(below as i32)
     }
 
     /// The ephemeral nodes of a session whose paths start with `prefix`, as text and not as a path.

@@ -14,7 +14,7 @@ use super::model::{Decided, Model};
 use super::*;
 
 /// Programs that a test run tries.
-const PROGRAMS: u32 = 400;
+const PROGRAMS: u32 = 300;
 /// Steps of the longest program.
 const STEPS_MAX: usize = 70;
 

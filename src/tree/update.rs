@@ -24,7 +24,7 @@ pub(super) fn set_data(
     context.admission.require(Perms::WRITE, path.as_str(), &node)?;
     let bytes_before = i64::from(node.data_length.unwrap_or(0));
     let bytes_more = data.as_ref().map_or(0, |data| data.len() as i64) - bytes_before;
-    if context.admission.enforce_quota && bytes_more != 0 {
+    if context.admission.enforce_quota {
         quota::enforce(draft, path.as_str(), 0, bytes_more)?;
     }
     node.check_version(path.as_str(), version)?;

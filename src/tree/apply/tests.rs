@@ -86,6 +86,23 @@ fn a_sequence_number_counts_all_children_ever_created_and_no_failures() {
 }
 
 #[test]
+fn after_the_last_sequence_number_the_same_one_is_tried_again() {
+    let mut tree = tree_with(&["/a"]);
+    let path = crate::tree::Path::parse("/a").unwrap();
+    let node = tree.find("/a").unwrap();
+    let (znode, data) = (node.znode(), node.data().map(<[u8]>::to_vec));
+    let worn = crate::tree::Znode { children_created: i32::MAX, ..znode };
+    tree.restore_node(&path, &worn, data.as_deref());
+
+    let last = run(&mut tree, create("/a/n", 2));
+    let refused = run(&mut tree, create("/a/n", 2));
+
+    assert_eq!(last.outcome, Ok(Body::Path(Some("/a/n2147483647".into()))));
+    assert_eq!(refused.outcome, Err(Refusal::NodeExists { path: "/a/n2147483647".into() }));
+    assert_eq!(tree.find("/a").unwrap().pzxid(), last.zxid, "it moves on, unlike upstream's");
+}
+
+#[test]
 fn a_refused_multi_leaves_no_trace_but_its_zxid() {
     let tree = tree_with(&["/a", "/a/b"]);
     let writes = vec![create("/a/c", 0), delete("/a/b"), delete("/a"), create("/z", 0)];

@@ -1,0 +1,237 @@
+//! How fast the tree answers and changes, what a node costs in memory, and how long the worst absorb
+//! stalls everybody while the tree grows to a million nodes.
+#![allow(clippy::print_stdout, reason = "a bench tells a person")]
+
+use std::fs;
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion};
+use jute::{Acl, OpCode, Perms, Version};
+use rookeeper::tree::{
+    Admission, Changes, Draft, NodeRef, Origin, Path, Proposal, Submission, Tree, Write, Znode,
+    apply,
+};
+
+#[path = "support/mod.rs"]
+mod support;
+
+/// Nodes of the big tree.
+const NODES: usize = 1_000_000;
+/// Nodes in one directory of it.
+const NODES_A_DIRECTORY: usize = 1_000;
+/// Bytes of data of each.
+const DATA_BYTES: usize = 100;
+/// Proposals in an entry of the log while it grows.
+const BATCH: usize = 16;
+/// How often it is grown; a stall that happens every time is ours and not the machine's.
+const GROWTHS: usize = 3;
+
+fn submission(write: Write) -> Submission {
+    Submission { origin: Origin::default(), admission: Admission::internal(), write }
+}
+
+fn create(path: String) -> Submission {
+    submission(Write::Create {
+        op: OpCode::Create,
+        path,
+        data: Some(Bytes::from_static(&[b'x'; DATA_BYTES])),
+        acl: Some(vec![Acl::anyone(Perms::ALL)]),
+        flags: 0,
+        ttl_ms: -1,
+    })
+}
+
+fn set(path: String) -> Submission {
+    let data = Some(Bytes::from_static(&[b'y'; DATA_BYTES]));
+    submission(Write::SetData { path, data, version: Version::ANY })
+}
+
+fn delete(path: String) -> Submission {
+    submission(Write::Delete { path, version: Version::ANY })
+}
+
+/// What comes of the submissions, all of which must succeed.
+fn changes_of(tree: &Tree, submissions: &[Submission]) -> Changes {
+    let mut draft = Draft::over(tree);
+    for submission in submissions {
+        let applied = apply(&mut draft, &Proposal { time_ms: 1_000, submission });
+        assert!(applied.outcome.is_ok(), "{submission:?}: {:?}", applied.outcome);
+    }
+    draft.finish()
+}
+
+fn directory(number: usize) -> String {
+    format!("/services/part-{number:06}")
+}
+
+/// A path of 34 bytes.
+fn path(number: usize) -> String {
+    format!("{}/node-{number:07}", directory(number / NODES_A_DIRECTORY))
+}
+
+/// A tree with nothing but its directories, for `nodes` nodes.
+fn bare_directories(nodes: usize) -> Tree {
+    let mut tree = Tree::new();
+    let directories =
+        (0..nodes.div_ceil(NODES_A_DIRECTORY)).map(|number| create(directory(number)));
+    let all: Vec<Submission> =
+        std::iter::once(create("/services".to_owned())).chain(directories).collect();
+    let changes = changes_of(&tree, &all);
+    tree.absorb(&changes);
+    tree
+}
+
+/// Adds the nodes in batches; how long each absorb took.
+fn grow(tree: &mut Tree, nodes: usize) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(nodes / BATCH + 1);
+    let numbers: Vec<usize> = (0..nodes).collect();
+    for batch in numbers.chunks(BATCH) {
+        let batch: Vec<Submission> = batch.iter().map(|&number| create(path(number))).collect();
+        let changes = changes_of(tree, &batch);
+        times.push(support::timed(|| tree.absorb(&changes)));
+    }
+    times
+}
+
+/// Bytes that this process keeps in memory.
+fn resident_bytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kib.unwrap_or(0) * 1_024
+}
+
+/// Grows the big tree several times over and tells what it costs.
+fn growth() {
+    let mut best: Vec<Duration> = Vec::new();
+    for round in 0..GROWTHS {
+        let mut tree = bare_directories(NODES);
+        let before = resident_bytes();
+        let times = grow(&mut tree, NODES);
+        let bytes = resident_bytes().saturating_sub(before) as f64 / NODES as f64;
+        support::print(&format!("tree/grow/{NODES} nodes/absorb of {BATCH}"), times.clone());
+        if round == 0 {
+            println!("tree/grow: {bytes:.0} bytes a node with {DATA_BYTES} bytes of data");
+            best = times;
+            restore(&tree);
+        } else {
+            best = best.into_iter().zip(times).map(|(one, other)| one.min(other)).collect();
+        }
+        shrink(tree);
+    }
+    support::print("tree/grow/the same absorbs, each at its best", best);
+}
+
+/// Reads the big tree's records and builds another tree of them, as a start of the server does.
+fn restore(tree: &Tree) {
+    let record = |node: NodeRef<'_>| (node.path(), node.znode(), node.data().map(<[u8]>::to_vec));
+    let mut records: Vec<(Path, Znode, Option<Vec<u8>>)> = Vec::new();
+    let listing = support::timed(|| records = tree.nodes().map(record).collect());
+    records
+        .sort_unstable_by(|(one, ..), (other, ..)| (one.depth(), one).cmp(&(other.depth(), other)));
+    let mut restored = Tree::bare();
+    let mut times = Vec::with_capacity(records.len());
+    let whole = support::timed(|| {
+        for (path, znode, data) in &records {
+            times.push(support::timed(|| restored.restore_node(path, znode, data.as_deref())));
+        }
+    });
+    assert_eq!(restored.node_count(), tree.node_count());
+    println!("tree/restore: {listing:.2?} to list, {whole:.2?} to restore {}", records.len());
+    support::print("tree/restore/node", times);
+}
+
+/// Deletes the big tree's nodes in batches.
+fn shrink(mut tree: Tree) {
+    let numbers: Vec<usize> = (0..NODES).collect();
+    let mut times = Vec::with_capacity(NODES / BATCH + 1);
+    for batch in numbers.chunks(BATCH) {
+        let batch: Vec<Submission> = batch.iter().map(|&number| delete(path(number))).collect();
+        let changes = changes_of(&tree, &batch);
+        times.push(support::timed(|| tree.absorb(&changes)));
+    }
+    support::print(&format!("tree/shrink/{NODES} nodes/absorb of {BATCH}"), times);
+}
+
+fn reads(c: &mut Criterion) {
+    const NODES: usize = 100_000;
+    let mut tree = bare_directories(NODES);
+    grow(&mut tree, NODES);
+    let mut hundred = vec![create("/hundred".to_owned())];
+    hundred.extend((0..100).map(|number| create(format!("/hundred/child-{number:04}"))));
+    let changes = changes_of(&tree, &hundred);
+    tree.absorb(&changes);
+    let paths: Vec<String> = (0..NODES).map(path).collect();
+    // Steps of a large odd number visit every path in an order that no cache foresees.
+    let mut position = 0;
+    let mut next = || {
+        position = (position + 49_999) % NODES;
+        paths.get(position).map_or("/", String::as_str)
+    };
+
+    let mut find = || black_box(tree.find(next()).and_then(NodeRef::data)).map_or(0, <[u8]>::len);
+    support::worst("tree/read/find_data", || _ = find());
+    c.bench_function("tree/read/find_data", |b| b.iter(&mut find));
+    let mut stat = || black_box(tree.find(next()).map(NodeRef::stat));
+    support::worst("tree/read/stat", || _ = stat());
+    c.bench_function("tree/read/stat", |b| b.iter(&mut stat));
+    let mut children = || {
+        let parent = tree.find("/hundred");
+        let names = parent.into_iter().flat_map(NodeRef::children);
+        black_box(names.map(|child| child.name().to_owned()).collect::<Vec<String>>());
+    };
+    support::worst("tree/read/children_100", &mut children);
+    c.bench_function("tree/read/children_100", |b| b.iter(&mut children));
+}
+
+fn writes(c: &mut Criterion) {
+    const NODES: usize = 100_000;
+    let mut tree = bare_directories(NODES);
+    grow(&mut tree, NODES);
+    for size in [1, 16, 256] {
+        let steps = (0..size).map(|number| number * 97);
+        let cases = [
+            ("set", steps.clone().map(|number| set(path(number))).collect::<Vec<_>>()),
+            ("delete", steps.clone().map(|number| delete(path(number))).collect()),
+            ("create", steps.map(|number| create(format!("{}-new", path(number)))).collect()),
+        ];
+        for (what, submissions) in cases {
+            let name = format!("tree/apply/{what}/batch of {size}");
+            let mut run = || drop(black_box(changes_of(&tree, &submissions)));
+            support::worst(&name, &mut run);
+            c.bench_function(&name, |b| b.iter(&mut run));
+        }
+    }
+    absorbs(c, &mut tree);
+}
+
+/// Absorbs changes of the same nodes over and over.
+fn absorbs(c: &mut Criterion, tree: &mut Tree) {
+    for size in [1, 16, 256] {
+        let submissions: Vec<Submission> = (0..size).map(|number| set(path(number * 97))).collect();
+        let changes = changes_of(tree, &submissions);
+        let name = format!("tree/absorb/set/batch of {size}");
+        support::worst(&name, || tree.absorb(&changes));
+        c.bench_function(&name, |b| {
+            b.iter_batched(|| (), |()| tree.absorb(&changes), BatchSize::SmallInput);
+        });
+    }
+}
+
+fn main() {
+    // `cargo bench --bench tree -- grow` does this alone; it is left out where benches are only tried.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_growth_alone = arguments.iter().any(|argument| argument == "grow");
+    if is_growth_alone || arguments.iter().all(|argument| argument == "--bench") {
+        growth();
+    }
+    if is_growth_alone {
+        return;
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    reads(&mut criterion);
+    writes(&mut criterion);
+    criterion.final_summary();
+}

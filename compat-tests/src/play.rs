@@ -97,10 +97,9 @@ impl Client {
             }
             let left = deadline.saturating_duration_since(now());
             match self.wire.receive(&mut self.buffer, left) {
-                Received::Bytes => {}
                 Received::End => return Ok(Next::End),
                 Received::Nothing if now() >= deadline => return Ok(Next::Nothing),
-                Received::Nothing => {}
+                Received::Bytes | Received::Nothing => {}
             }
         }
     }
@@ -193,12 +192,19 @@ impl Play<'_> {
     }
 
     fn act(&mut self, name: &str, action: &ClientAction) -> Result<()> {
+        let dials = matches!(action, ClientAction::Connect(_) | ClientAction::Tcp);
+        if dials == self.clients.contains_key(name) {
+            self.tell(name, if dials { "is connected already" } else { "is not connected" });
+            return Ok(());
+        }
         match action {
-            ClientAction::Connect(connect) => {
-                let payload = self.handshake(connect)?;
-                self.dial(name, true)?;
-                self.client(name)?.send_frame(&payload);
-            }
+            ClientAction::Connect(connect) => match self.handshake(connect) {
+                Ok(payload) => {
+                    self.dial(name, true)?;
+                    self.client(name)?.send_frame(&payload);
+                }
+                Err(error) => self.tell(name, format!("cannot connect: {error}")),
+            },
             ClientAction::Tcp => self.dial(name, false)?,
             ClientAction::Send(send) => self.send(name, send)?,
             ClientAction::Frame(atoms) => {
@@ -209,9 +215,7 @@ impl Play<'_> {
                 let bytes = self.bytes(atoms)?;
                 self.client(name)?.wire.send(&bytes);
             }
-            ClientAction::Hangup => {
-                self.clients.remove(name).with_context(|| format!("{name} is not connected"))?;
-            }
+            ClientAction::Hangup => drop(self.clients.remove(name)),
             ClientAction::Quiet => self.client(name)?.is_quiet = true,
             ClientAction::Awake => self.client(name)?.is_quiet = false,
             ClientAction::Await { frames, within } => self.wait_for(name, *frames, *within)?,
@@ -223,7 +227,6 @@ impl Play<'_> {
     }
 
     fn dial(&mut self, name: &str, handshake_sent: bool) -> Result<()> {
-        ensure!(!self.clients.contains_key(name), "{name} is connected already");
         let wire = self.engine.dial()?;
         self.clients.insert(name.to_owned(), Client::new(wire, handshake_sent));
         Ok(())
@@ -240,13 +243,14 @@ impl Play<'_> {
     fn handshake(&self, connect: &Connect) -> Result<BytesMut> {
         let (id, known) = match &connect.session {
             None => (0, vec![0; 16]),
-            Some(name) => match name.parse() {
-                Ok(id) => (id, vec![0; 16]),
-                Err(_) => {
+            Some(name) => {
+                if let Ok(id) = name.parse() {
+                    (id, vec![0; 16])
+                } else {
                     let session = self.names.session(name)?;
                     (session.id, session.password.clone())
                 }
-            },
+            }
         };
         let password = match &connect.password {
             None => Some(known),
@@ -280,7 +284,7 @@ impl Play<'_> {
             "short" => {
                 right.pop();
             }
-            session => right = self.names.session(session)?.password.clone(),
+            session => right.clone_from(&self.names.session(session)?.password),
         }
         Ok(right)
     }
@@ -346,8 +350,11 @@ impl Play<'_> {
             self.tell(name, line);
             return Ok(());
         };
+        let is_unordered = self.unordered.contains(name);
         let note = match xid {
-            Some(xid) if owed.is_chosen || index != Some(0) => format!(" xid={xid}"),
+            Some(xid) if owed.is_chosen || (index != Some(0) && !is_unordered) => {
+                format!(" xid={xid}")
+            }
             _ => String::new(),
         };
         let asked = render::Asked {
@@ -491,3 +498,6 @@ impl Play<'_> {
         control.close().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

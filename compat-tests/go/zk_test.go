@@ -554,7 +554,8 @@ func TestSessionGoesOnAfterARestartAndWatchesFireForWhatItMissed(t *testing.T) {
 }
 
 func TestNothingIsLostInARestart(t *testing.T) {
-	c := connect(t)
+	l := newLink(t)
+	c := connectTo(t, l.Address(), calm)
 	path := home(t, c)
 	concurrently(100, func(i int) {
 		if _, err := c.Create(fmt.Sprintf("%s/n%02d", path, i), []byte(strconv.Itoa(i)), 0, everyone); err != nil {
@@ -567,7 +568,9 @@ func TestNothingIsLostInARestart(t *testing.T) {
 	c.forget()
 
 	control(t, "stop")
+	l.Cut() // ZooKeeper may leave a connection without an answer that comes while it starts.
 	control(t, "start")
+	l.Mend()
 	c.await(t, zk.StateHasSession)
 	_, after := get(t, c, path)
 	expectEqual(t, "stat", *after, *before)

@@ -8,16 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
-import java.util.Set;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionStage;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.transaction.CuratorTransactionResult;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
@@ -42,10 +32,22 @@ import org.apache.zookeeper.Watcher.WatcherType;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Link;
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
 /** The client whose answers are stages. */
 class AsyncFrameworkTest extends ServerTest {
@@ -57,8 +59,10 @@ class AsyncFrameworkTest extends ServerTest {
         CompletionStage<String> chain =
                 async.create()
                         .forPath(at("a"), bytes("1"))
-                        .thenCompose(path -> async.setData().withVersion(0).forPath(path, bytes("2")))
-                        .thenCompose(written -> async.getData().storingStatIn(stat).forPath(at("a")))
+                        .thenCompose(
+                                path -> async.setData().withVersion(0).forPath(path, bytes("2")))
+                        .thenCompose(
+                                written -> async.getData().storingStatIn(stat).forPath(at("a")))
                         .thenApply(data -> text(data));
 
         assertEquals("2", get(chain));
@@ -103,8 +107,7 @@ class AsyncFrameworkTest extends ServerTest {
                                         CreateMode.EPHEMERAL_SEQUENTIAL)
                                 .forPath(at("p/n-")));
         assertTrue(path.matches(".*/p/_c_.*-n-0000000001"), path);
-        assertEquals(
-                Sessions.idOf(client), client.checkExists().forPath(path).getEphemeralOwner());
+        assertEquals(Sessions.idOf(client), client.checkExists().forPath(path).getEphemeralOwner());
         get(
                 async.checkExists()
                         .withOptions(Set.of(ExistsOption.createParentsIfNeeded))
@@ -182,8 +185,7 @@ class AsyncFrameworkTest extends ServerTest {
         get(data);
 
         link.dropConnections();
-        ExecutionException lost =
-                assertThrows(ExecutionException.class, () -> get(data.event()));
+        ExecutionException lost = assertThrows(ExecutionException.class, () -> get(data.event()));
         AsyncEventException interruption =
                 assertInstanceOf(AsyncEventException.class, lost.getCause());
         CompletionStage<WatchedEvent> again = interruption.reset();
@@ -252,14 +254,10 @@ class AsyncFrameworkTest extends ServerTest {
                         .usingWatcher(watcher)
                         .forPath(at("a")));
         client.create().creatingParentsIfNeeded().forPath(at("a/b"));
-        assertEquals(
-                List.of("NodeCreated " + at("a"), "NodeCreated " + at("a/b")), events.next(2));
+        assertEquals(List.of("NodeCreated " + at("a"), "NodeCreated " + at("a/b")), events.next(2));
         get(
                 async.removeWatches()
-                        .removing(
-                                watcher,
-                                WatcherType.Any,
-                                Set.of(RemoveWatcherOption.guaranteed))
+                        .removing(watcher, WatcherType.Any, Set.of(RemoveWatcherOption.guaranteed))
                         .forPath(at("a")));
         assertEquals("PersistentWatchRemoved " + at("a"), events.next());
         ExecutionException refusal =
@@ -283,8 +281,7 @@ class AsyncFrameworkTest extends ServerTest {
                             .forPath(at("s-"), bytes("" + i))
                             .thenAccept(
                                     path -> {
-                                        assertEquals(
-                                                at(String.format("s-%010d", number)), path);
+                                        assertEquals(at(String.format("s-%010d", number)), path);
                                         answered.add(number);
                                     })
                             .toCompletableFuture());
@@ -322,8 +319,7 @@ class AsyncFrameworkTest extends ServerTest {
         InterProcessSemaphoreMutex other = new InterProcessSemaphoreMutex(client(), at("lock"));
 
         get(AsyncWrappers.lockAsync(lock, threads()));
-        assertFalse(
-                get(AsyncWrappers.lockAsyncIf(other, 100, TimeUnit.MILLISECONDS, threads())));
+        assertFalse(get(AsyncWrappers.lockAsyncIf(other, 100, TimeUnit.MILLISECONDS, threads())));
         assertThrows(
                 ExecutionException.class,
                 () -> get(AsyncWrappers.lockAsync(other, 100, TimeUnit.MILLISECONDS, threads())));

@@ -5,11 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.transaction.CuratorOp;
 import org.apache.curator.x.async.AsyncCuratorFramework;
@@ -20,7 +15,14 @@ import org.apache.curator.x.async.migrations.MigrationSet;
 import org.apache.zookeeper.KeeperException;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.ServerTest;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 
 /** Changes to a tree that are applied once, in order, each whole. */
 class MigrationTest extends ServerTest {
@@ -49,7 +51,10 @@ class MigrationTest extends ServerTest {
     @Test
     void aFailedMigrationLeavesNothing() throws Exception {
         Migration failing =
-                () -> List.of(create("app2", "x"), async.transactionOp().delete().forPath(at("no")));
+                () ->
+                        List.of(
+                                create("app2", "x"),
+                                async.transactionOp().delete().forPath(at("no")));
 
         ExecutionException failure =
                 assertThrows(

@@ -8,11 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
-import java.util.Objects;
-import java.util.Set;
-import java.util.concurrent.ExecutionException;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.transaction.CuratorTransactionResult;
 import org.apache.curator.x.async.AsyncCuratorFramework;
@@ -34,8 +29,15 @@ import org.apache.zookeeper.Watcher.Event.EventType;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
+
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
 
 /** Nodes as objects. */
 class ModeledTest extends ServerTest {
@@ -211,8 +213,7 @@ class ModeledTest extends ServerTest {
                 closing(ModeledFramework.wrap(async, spec("birds")).cached());
         Log<String> events = new Log<>();
         get(writing.child(ROOK).set(ROOK));
-        cached.listenable()
-                .addListener((type, path, stat, bird) -> events.add(type + " " + bird));
+        cached.listenable().addListener((type, path, stat, bird) -> events.add(type + " " + bird));
 
         cached.start();
         events.until("NODE_ADDED rook with 4");

@@ -1,17 +1,9 @@
 package rookeeper.compat.discovery;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.HashSet;
-import java.util.List;
-import java.util.Set;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.x.discovery.DownInstancePolicy;
@@ -28,9 +20,17 @@ import org.apache.curator.x.discovery.strategies.RandomStrategy;
 import org.apache.curator.x.discovery.strategies.RoundRobinStrategy;
 import org.apache.curator.x.discovery.strategies.StickyStrategy;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
 /** Services that announce themselves and are found. */
 class DiscoveryTest extends ServerTest {
@@ -184,8 +184,7 @@ class DiscoveryTest extends ServerTest {
         ServiceDiscovery<String> discovery = discovery(client());
         ServiceDiscovery<String> other = discovery(client());
         discovery.registerService(instance("web", "a"));
-        ServiceCache<String> cache =
-                closing(other.serviceCacheBuilder().name("web").build());
+        ServiceCache<String> cache = closing(other.serviceCacheBuilder().name("web").build());
         Log<String> changes = new Log<>();
         cache.addListener(
                 new ServiceCacheListener() {
@@ -207,8 +206,7 @@ class DiscoveryTest extends ServerTest {
         changes.next();
         eventually("a is out", () -> ids(cache).equals(List.of("b")));
 
-        ServiceCache<String> immediate =
-                closing(other.serviceCacheBuilder().name("web").build());
+        ServiceCache<String> immediate = closing(other.serviceCacheBuilder().name("web").build());
         await(immediate.startImmediate());
         assertEquals(List.of("b"), ids(immediate));
     }

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
 import org.apache.curator.framework.AuthInfo;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.ACLProvider;
@@ -19,9 +18,13 @@ import org.apache.zookeeper.data.Id;
 import org.apache.zookeeper.data.Stat;
 import org.apache.zookeeper.server.auth.DigestAuthenticationProvider;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+
 import rookeeper.compat.support.Link;
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
+
+import java.util.List;
 
 /** Who may do what. */
 class AclTest extends ServerTest {
@@ -117,11 +120,7 @@ class AclTest extends ServerTest {
         assertEquals(0, changed.getVersion());
         assertThrows(
                 KeeperException.BadVersionException.class,
-                () ->
-                        client.setACL()
-                                .withVersion(0)
-                                .withACL(Ids.OPEN_ACL_UNSAFE)
-                                .forPath(at("a")));
+                () -> client.setACL().withVersion(0).withACL(Ids.OPEN_ACL_UNSAFE).forPath(at("a")));
         assertNoAuth(() -> client.setData().forPath(at("a"), bytes("1")));
         assertEquals(readOnly, client.getACL().forPath(at("a")));
     }
@@ -306,7 +305,7 @@ class AclTest extends ServerTest {
                 () -> client.create().withACL(acl).forPath(at("a")));
     }
 
-    private static void assertNoAuth(org.junit.jupiter.api.function.Executable request) {
+    private static void assertNoAuth(Executable request) {
         assertThrows(KeeperException.NoAuthException.class, request);
     }
 }

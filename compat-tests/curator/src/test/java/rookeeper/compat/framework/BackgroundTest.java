@@ -4,10 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.BackgroundCallback;
 import org.apache.curator.framework.api.CuratorEvent;
@@ -15,8 +11,14 @@ import org.apache.curator.framework.api.CuratorEventType;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 
 /** Requests whose answer comes in a callback. */
 class BackgroundTest extends ServerTest {
@@ -41,10 +43,7 @@ class BackgroundTest extends ServerTest {
         assertEquals(
                 Ids.OPEN_ACL_UNSAFE,
                 assertEvent(CuratorEventType.GET_ACL, at("a"), 5).getACLList());
-        client.setACL()
-                .withACL(Ids.OPEN_ACL_UNSAFE)
-                .inBackground(callback, 6)
-                .forPath(at("a"));
+        client.setACL().withACL(Ids.OPEN_ACL_UNSAFE).inBackground(callback, 6).forPath(at("a"));
         assertEquals(1, assertEvent(CuratorEventType.SET_ACL, at("a"), 6).getStat().getAversion());
         client.getChildren().inBackground(callback, 7).forPath(root);
         CuratorEvent children = assertEvent(CuratorEventType.CHILDREN, root, 7);
@@ -69,12 +68,7 @@ class BackgroundTest extends ServerTest {
         client.delete().inBackground(callback).forPath(at("a"));
 
         assertEquals(
-                List.of(
-                        Code.NODEEXISTS,
-                        Code.NONODE,
-                        Code.NONODE,
-                        Code.BADVERSION,
-                        Code.NOTEMPTY),
+                List.of(Code.NODEEXISTS, Code.NONODE, Code.NONODE, Code.BADVERSION, Code.NOTEMPTY),
                 codes(5));
     }
 

@@ -4,23 +4,27 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.api.CuratorEvent;
+import org.apache.curator.framework.api.CuratorEventType;
+import org.apache.curator.framework.state.ConnectionState;
+import org.apache.zookeeper.KeeperException;
+import org.apache.zookeeper.Watcher;
+import org.apache.zookeeper.data.Stat;
+import org.junit.jupiter.api.Test;
+
+import rookeeper.compat.support.Log;
+import rookeeper.compat.support.ServerTest;
+import rookeeper.compat.support.Sessions;
 
 import java.io.ByteArrayInputStream;
 import java.util.List;
 import java.util.Properties;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.api.CuratorEvent;
-import org.apache.curator.framework.api.CuratorEventType;
-import org.apache.curator.framework.state.ConnectionState;
-import org.apache.zookeeper.KeeperException;
-import org.apache.zookeeper.data.Stat;
-import org.junit.jupiter.api.Test;
-import rookeeper.compat.support.Log;
-import rookeeper.compat.support.ServerTest;
-import rookeeper.compat.support.Sessions;
 
 /** What the ensemble says of itself, and Curator's tracker that follows it. */
 class ConfigTest extends ServerTest {
@@ -34,7 +38,7 @@ class ConfigTest extends ServerTest {
 
         byte[] config = client.getConfig().storingStatIn(stat).forEnsemble();
         client.getConfig()
-                .usingWatcher((org.apache.zookeeper.Watcher) event -> {})
+                .usingWatcher((Watcher) event -> {})
                 .inBackground((c, event) -> events.add(event), "context")
                 .forEnsemble();
 
@@ -96,7 +100,7 @@ class ConfigTest extends ServerTest {
         CuratorFramework client = client();
 
         KeeperException refusal =
-                org.junit.jupiter.api.Assertions.assertThrows(
+                assertThrows(
                         KeeperException.class,
                         () ->
                                 client.reconfig()

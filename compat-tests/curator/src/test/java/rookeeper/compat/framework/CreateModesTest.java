@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.retry.RetryOneTime;
 import org.apache.curator.utils.ZKPaths;
@@ -15,9 +14,12 @@ import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Link;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.List;
 
 /** Every kind of node, and what becomes of it. */
 class CreateModesTest extends ServerTest {
@@ -43,8 +45,7 @@ class CreateModesTest extends ServerTest {
 
         String path = owner.create().withMode(CreateMode.EPHEMERAL).forPath(at("e"), bytes("x"));
 
-        assertEquals(
-                Sessions.idOf(owner), witness.checkExists().forPath(path).getEphemeralOwner());
+        assertEquals(Sessions.idOf(owner), witness.checkExists().forPath(path).getEphemeralOwner());
         assertThrows(
                 KeeperException.NoChildrenForEphemeralsException.class,
                 () -> witness.create().forPath(at("e/child")));
@@ -196,8 +197,7 @@ class CreateModesTest extends ServerTest {
         String path = client.create().forPath(at("a"));
 
         link.cut();
-        assertThrows(
-                KeeperException.class, () -> client.delete().guaranteed().forPath(path));
+        assertThrows(KeeperException.class, () -> client.delete().guaranteed().forPath(path));
         assertNotNull(witness.checkExists().forPath(path));
         link.mend();
 

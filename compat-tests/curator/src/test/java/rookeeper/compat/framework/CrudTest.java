@@ -9,12 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
-import java.util.Random;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorTempFramework;
 import org.apache.curator.framework.EnsureContainers;
@@ -22,13 +16,22 @@ import org.apache.curator.framework.schema.Schema;
 import org.apache.curator.framework.schema.SchemaSet;
 import org.apache.curator.framework.schema.SchemaViolation;
 import org.apache.curator.utils.ZKPaths;
+import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.Op;
 import org.apache.zookeeper.OpResult;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.ServerTest;
+
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /** Creating, reading, writing and deleting nodes. */
 class CrudTest extends ServerTest {
@@ -315,10 +318,7 @@ class CrudTest extends ServerTest {
         CuratorFramework client = client();
         ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
         client.create().creatingParentsIfNeeded().forPath(at("a/b/c"), bytes("x"));
-        String ephemeral =
-                client.create()
-                        .withMode(org.apache.zookeeper.CreateMode.EPHEMERAL)
-                        .forPath(at("a/e"));
+        String ephemeral = client.create().withMode(CreateMode.EPHEMERAL).forPath(at("a/e"));
 
         assertEquals(3, zk.getAllChildrenNumber(at("a")));
         assertEquals(List.of(ephemeral), zk.getEphemerals(root));

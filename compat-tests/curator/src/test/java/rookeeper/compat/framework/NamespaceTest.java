@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.CuratorEvent;
 import org.apache.curator.framework.api.CuratorWatcher;
@@ -13,9 +12,12 @@ import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.Server;
 import rookeeper.compat.support.ServerTest;
+
+import java.util.List;
 
 /** Clients that see only a part of the tree: Curator's namespaces and the protocol's chroot. */
 class NamespaceTest extends ServerTest {
@@ -50,7 +52,8 @@ class NamespaceTest extends ServerTest {
                 client.getZookeeperClient().getZooKeeper().getSessionId(),
                 client.checkExists().forPath(at("view/e")).getEphemeralOwner());
         assertEquals(
-                List.of("view"), view.usingNamespace("curator-tests")
+                List.of("view"),
+                view.usingNamespace("curator-tests")
                         .getChildren()
                         .forPath(root.substring("/curator-tests".length())));
     }
@@ -58,8 +61,7 @@ class NamespaceTest extends ServerTest {
     @Test
     void eventsAndResultsNameThePathInsideTheNamespace() throws Exception {
         CuratorFramework plain = client();
-        CuratorFramework inside =
-                client(builder -> builder.namespace(at("ns").substring(1)));
+        CuratorFramework inside = client(builder -> builder.namespace(at("ns").substring(1)));
         Log<String> watched = new Log<>();
         Log<CuratorEvent> called = new Log<>();
         CuratorWatcher watcher = event -> watched.add(event.getType() + " " + event.getPath());
@@ -79,8 +81,7 @@ class NamespaceTest extends ServerTest {
     @Test
     void recipesWorkInANamespace() throws Exception {
         CuratorFramework plain = client();
-        CuratorFramework inside =
-                client(builder -> builder.namespace(at("ns").substring(1)));
+        CuratorFramework inside = client(builder -> builder.namespace(at("ns").substring(1)));
         InterProcessMutex lock = new InterProcessMutex(inside, "/lock");
 
         lock.acquire();

@@ -7,9 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.curator.SessionFailRetryLoop;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.CuratorWatcher;
@@ -21,12 +18,21 @@ import org.apache.curator.retry.RetryOneTime;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
+import org.apache.zookeeper.ZooKeeper;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Link;
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.Server;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.net.ServerSocket;
+import java.util.List;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
 
 /** Connections that break, sessions that outlast them, and sessions that end. */
 class SessionTest extends ServerTest {
@@ -110,13 +116,13 @@ class SessionTest extends ServerTest {
 
         assertEquals(
                 List.of("NodeChildrenChanged " + root, "NodeDeleted " + at("e")),
-                events.next(2).stream().sorted().collect(java.util.stream.Collectors.toList()));
+                events.next(2).stream().sorted().collect(Collectors.toList()));
     }
 
     @Test
     void aClosedClientsSessionIsGoneAtOnce() throws Exception {
         CuratorFramework client = client();
-        org.apache.zookeeper.ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
+        ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
         long id = zk.getSessionId();
         byte[] password = zk.getSessionPasswd();
 
@@ -130,7 +136,7 @@ class SessionTest extends ServerTest {
         CuratorFramework witness = client();
         CuratorFramework client = roughClient();
         client.create().withMode(CreateMode.EPHEMERAL).forPath(at("e"));
-        org.apache.zookeeper.ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
+        ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
 
         byte[] wrong = zk.getSessionPasswd().clone();
         wrong[0] ^= 1;
@@ -148,6 +154,31 @@ class SessionTest extends ServerTest {
         assertEquals(2 * Server.TICK_MS, negotiatedMs(hasty));
         assertEquals(20 * Server.TICK_MS, negotiatedMs(lazy));
         assertEquals(7 * Server.TICK_MS, negotiatedMs(modest));
+    }
+
+    @Test
+    void aClientThatMayBeReadOnlyIsNotWhereTheServerIsNot() throws Exception {
+        CuratorFramework client = client(builder -> builder.canBeReadOnly(true));
+
+        client.create().forPath(at("a"), bytes("written"));
+
+        assertEquals("written", text(client, at("a")));
+        assertEquals(
+                ZooKeeper.States.CONNECTED, client.getZookeeperClient().getZooKeeper().getState());
+    }
+
+    @Test
+    void aClientFindsTheServerThatRunsInItsList() throws Exception {
+        int closedPort;
+        try (ServerSocket door = new ServerSocket(0)) {
+            closedPort = door.getLocalPort();
+        }
+        String list = "127.0.0.1:" + closedPort + "," + Server.CONNECT;
+
+        for (int i = 0; i < 3; i++) { // Clients shuffle the list.
+            CuratorFramework client = client(builder -> builder.connectString(list));
+            assertNotNull(client.checkExists().forPath(root));
+        }
     }
 
     @Test
@@ -226,7 +257,7 @@ class SessionTest extends ServerTest {
         Log<ConnectionState> states = statesOf(patient);
         link.cut();
         states.until(ConnectionState.SUSPENDED);
-        java.util.concurrent.Future<String> made = inThread(() -> patient.create().forPath(at("a")));
+        Future<String> made = inThread(() -> patient.create().forPath(at("a")));
         assertThrows(
                 KeeperException.ConnectionLossException.class,
                 () -> hasty.create().forPath(at("b")));
@@ -251,8 +282,7 @@ class SessionTest extends ServerTest {
 
         link.dropConnections();
         states.until(ConnectionState.SUSPENDED);
-        assertTrue(
-                !client.getConnectionStateErrorPolicy().isErrorState(ConnectionState.SUSPENDED));
+        assertTrue(!client.getConnectionStateErrorPolicy().isErrorState(ConnectionState.SUSPENDED));
         states.until(ConnectionState.RECONNECTED);
     }
 
@@ -266,8 +296,7 @@ class SessionTest extends ServerTest {
                                         .ensembleTracker(false)
                                         .connectionStateListenerManagerFactory(
                                                 ConnectionStateListenerManagerFactory
-                                                        .circuitBreaking(
-                                                                new RetryForever(1_500))));
+                                                        .circuitBreaking(new RetryForever(1_500))));
         Log<ConnectionState> states = statesOf(client);
 
         link.dropConnections();

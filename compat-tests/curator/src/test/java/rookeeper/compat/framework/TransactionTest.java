@@ -6,9 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.Collection;
-import java.util.List;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.api.CuratorEvent;
 import org.apache.curator.framework.api.CuratorEventType;
@@ -20,11 +17,17 @@ import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.OpResult;
+import org.apache.zookeeper.Watcher;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.Collection;
+import java.util.List;
+import java.util.stream.Collectors;
 
 /** Several operations, all or none. */
 class TransactionTest extends ServerTest {
@@ -56,7 +59,9 @@ class TransactionTest extends ServerTest {
                         OperationType.SET_DATA,
                         OperationType.DELETE,
                         OperationType.CREATE),
-                results.stream().map(CuratorTransactionResult::getType).collect(Collectors.toList()));
+                results.stream()
+                        .map(CuratorTransactionResult::getType)
+                        .collect(Collectors.toList()));
         results.forEach(result -> assertEquals(0, result.getError()));
         assertEquals(at("new"), results.get(1).getResultPath());
         assertEquals(1, results.get(2).getResultStat().getVersion());
@@ -106,7 +111,10 @@ class TransactionTest extends ServerTest {
 
         assertThrows(
                 KeeperException.BadVersionException.class,
-                () -> commit(client, client.transactionOp().check().withVersion(9).forPath(at("a"))));
+                () ->
+                        commit(
+                                client,
+                                client.transactionOp().check().withVersion(9).forPath(at("a"))));
         assertThrows(
                 KeeperException.NoNodeException.class,
                 () -> commit(client, client.transactionOp().check().forPath(at("x"))));
@@ -253,8 +261,7 @@ class TransactionTest extends ServerTest {
                 .add()
                 .withMode(AddWatchMode.PERSISTENT_RECURSIVE)
                 .usingWatcher(
-                        (org.apache.zookeeper.Watcher)
-                                event -> events.add(event.getType() + " " + event.getPath()))
+                        (Watcher) event -> events.add(event.getType() + " " + event.getPath()))
                 .forPath(root);
 
         assertThrows(

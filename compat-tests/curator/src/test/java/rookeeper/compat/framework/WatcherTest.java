@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.util.List;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.WatcherRemoveCuratorFramework;
 import org.apache.curator.framework.api.CuratorWatcher;
@@ -15,9 +14,13 @@ import org.apache.zookeeper.Watcher;
 import org.apache.zookeeper.Watcher.Event.EventType;
 import org.apache.zookeeper.Watcher.WatcherType;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Link;
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
+
+import java.util.List;
+import java.util.stream.Collectors;
 
 /** Watches that fire once. */
 class WatcherTest extends ServerTest {
@@ -160,11 +163,7 @@ class WatcherTest extends ServerTest {
                 () -> client.watches().remove(stranger).forPath(at("a")));
         assertThrows(
                 KeeperException.NoWatcherException.class,
-                () ->
-                        client.watches()
-                                .removeAll()
-                                .ofType(WatcherType.Children)
-                                .forPath(at("a")));
+                () -> client.watches().removeAll().ofType(WatcherType.Children).forPath(at("a")));
         client.watches().remove(stranger).quietly().forPath(at("a"));
         client.setData().forPath(at("a"), bytes("1"));
 
@@ -184,7 +183,7 @@ class WatcherTest extends ServerTest {
         scoped.removeWatchers();
         assertEquals(
                 List.of("ChildWatchRemoved " + at("a"), "DataWatchRemoved " + at("a")),
-                removed.next(2).stream().sorted().collect(java.util.stream.Collectors.toList()));
+                removed.next(2).stream().sorted().collect(Collectors.toList()));
         client.create().forPath(at("a/child"));
         client.setData().forPath(at("a"), bytes("1"));
 
@@ -248,7 +247,7 @@ class WatcherTest extends ServerTest {
                         "NodeCreated " + at("created"),
                         "NodeDataChanged " + at("changed"),
                         "NodeDeleted " + at("deleted")),
-                events.next(4).stream().sorted().collect(java.util.stream.Collectors.toList()));
+                events.next(4).stream().sorted().collect(Collectors.toList()));
         writing.setData().forPath(at("still"), bytes("1"));
         assertEquals("NodeDataChanged " + at("still"), events.next());
         events.assertEmpty();

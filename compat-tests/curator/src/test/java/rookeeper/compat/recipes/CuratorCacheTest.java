@@ -5,10 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
-import java.util.concurrent.CountDownLatch;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.cache.ChildData;
 import org.apache.curator.framework.recipes.cache.CuratorCache;
@@ -21,9 +17,15 @@ import org.apache.curator.framework.recipes.cache.TreeCacheEvent;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.utils.ZookeeperCompatibility;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
 
 /** The cache of today, which lives on a persistent recursive watch. */
 class CuratorCacheTest extends ServerTest {
@@ -217,8 +219,7 @@ class CuratorCacheTest extends ServerTest {
 
     @Test
     void withoutPersistentWatchesTheBridgeFallsBackOnTheTreeCache() throws Exception {
-        CuratorFramework client =
-                client(builder -> builder.zookeeperCompatibility(oldServers()));
+        CuratorFramework client = client(builder -> builder.zookeeperCompatibility(oldServers()));
         client.create().creatingParentsIfNeeded().forPath(at("c/a"), bytes("1"));
         CuratorCacheBridge bridge = closing(CuratorCache.bridgeBuilder(client, at("c")).build());
         bridge.listenable().addListener(logging());

@@ -6,15 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.EOFException;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.AfterConnectionEstablished;
 import org.apache.curator.framework.recipes.leader.CancelLeadershipException;
@@ -27,9 +18,20 @@ import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.framework.state.StandardConnectionStateErrorPolicy;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.io.EOFException;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
 /** One leads, the others wait. */
 class LeaderTest extends ServerTest {

@@ -7,11 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.curator.framework.recipes.locks.Locker;
@@ -20,9 +15,17 @@ import org.apache.curator.framework.recipes.locks.StandardLockInternalsDriver;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.zookeeper.data.Stat;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** The re-entrant lock. */
 class MutexTest extends ServerTest {
@@ -205,8 +208,7 @@ class MutexTest extends ServerTest {
         states.until(ConnectionState.RECONNECTED);
         lost.release(); // The node is long gone; that must do no harm to the new holder.
         assertEquals(1, gained.getParticipantNodes().size());
-        assertFalse(
-                new InterProcessMutex(victim, at("lock")).acquire(100, TimeUnit.MILLISECONDS));
+        assertFalse(new InterProcessMutex(victim, at("lock")).acquire(100, TimeUnit.MILLISECONDS));
     }
 
     @Test
@@ -225,9 +227,7 @@ class MutexTest extends ServerTest {
 
         victim.close();
         assertNull(client.checkExists().forPath(doomedNode));
-        assertThrows(
-                java.util.concurrent.TimeoutException.class,
-                () -> waiting.get(300, TimeUnit.MILLISECONDS));
+        assertThrows(TimeoutException.class, () -> waiting.get(300, TimeUnit.MILLISECONDS));
         held.release();
 
         assertTrue(get(waiting));
@@ -274,8 +274,7 @@ class MutexTest extends ServerTest {
                         new StandardLockInternalsDriver() {
                             @Override
                             public String createsTheLock(
-                                    CuratorFramework c, String path, byte[] data)
-                                    throws Exception {
+                                    CuratorFramework c, String path, byte[] data) throws Exception {
                                 String node = super.createsTheLock(c, path, bytes("mine"));
                                 made.add(node);
                                 return node;

@@ -6,8 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.Set;
-import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.nodes.GroupMember;
 import org.apache.curator.framework.recipes.nodes.PersistentEphemeralNode;
@@ -16,9 +14,13 @@ import org.apache.curator.framework.recipes.nodes.PersistentTtlNode;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.zookeeper.CreateMode;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
 
 /** Nodes that their makers keep alive. */
 class NodesTest extends ServerTest {
@@ -159,7 +161,6 @@ class NodesTest extends ServerTest {
     }
 
     private static void awaitMembers(GroupMember member, Set<String> ids) throws Exception {
-        eventually(
-                "the members are " + ids, () -> member.getCurrentMembers().keySet().equals(ids));
+        eventually("the members are " + ids, () -> member.getCurrentMembers().keySet().equals(ids));
     }
 }

@@ -5,10 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Set;
-import java.util.stream.Collectors;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.cache.ChildData;
 import org.apache.curator.framework.recipes.cache.NodeCache;
@@ -19,10 +15,17 @@ import org.apache.curator.framework.recipes.cache.TreeCache;
 import org.apache.curator.framework.recipes.cache.TreeCacheEvent;
 import org.apache.curator.framework.recipes.cache.TreeCacheSelector;
 import org.apache.curator.framework.state.ConnectionState;
+import org.apache.zookeeper.CreateMode;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /** The three caches of former years, which live on watches that fire once. */
 class OldCachesTest extends ServerTest {
@@ -132,9 +135,7 @@ class OldCachesTest extends ServerTest {
         cache.getListenable().addListener((c, event) -> events.add(describe(event)));
         cache.start(StartMode.BUILD_INITIAL_CACHE);
 
-        owner.create()
-                .withMode(org.apache.zookeeper.CreateMode.EPHEMERAL)
-                .forPath(at("p/e"), bytes("1"));
+        owner.create().withMode(CreateMode.EPHEMERAL).forPath(at("p/e"), bytes("1"));
         events.until("CHILD_ADDED e");
         owner.close();
 
@@ -242,7 +243,8 @@ class OldCachesTest extends ServerTest {
 
         events.until("CONNECTION_RECONNECTED");
         eventually(
-                "caught up", () -> cache.getCurrentChildren(at("t")).keySet().equals(Set.of("new")));
+                "caught up",
+                () -> cache.getCurrentChildren(at("t")).keySet().equals(Set.of("new")));
     }
 
     private static String describe(PathChildrenCacheEvent event) {

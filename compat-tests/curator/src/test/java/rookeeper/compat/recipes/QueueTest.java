@@ -6,6 +6,29 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.recipes.queue.BlockingQueueConsumer;
+import org.apache.curator.framework.recipes.queue.DistributedDelayQueue;
+import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
+import org.apache.curator.framework.recipes.queue.DistributedPriorityQueue;
+import org.apache.curator.framework.recipes.queue.DistributedQueue;
+import org.apache.curator.framework.recipes.queue.ErrorMode;
+import org.apache.curator.framework.recipes.queue.MultiItem;
+import org.apache.curator.framework.recipes.queue.QueueBase;
+import org.apache.curator.framework.recipes.queue.QueueBuilder;
+import org.apache.curator.framework.recipes.queue.QueueConsumer;
+import org.apache.curator.framework.recipes.queue.QueuePutListener;
+import org.apache.curator.framework.recipes.queue.QueueSerializer;
+import org.apache.curator.framework.recipes.queue.QueueSharder;
+import org.apache.curator.framework.recipes.queue.QueueSharderPolicies;
+import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
+import org.apache.curator.framework.state.ConnectionState;
+import org.apache.zookeeper.KeeperException;
+import org.junit.jupiter.api.Test;
+
+import rookeeper.compat.support.Log;
+import rookeeper.compat.support.ServerTest;
+
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -16,25 +39,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.recipes.queue.BlockingQueueConsumer;
-import org.apache.curator.framework.recipes.queue.DistributedDelayQueue;
-import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
-import org.apache.curator.framework.recipes.queue.DistributedPriorityQueue;
-import org.apache.curator.framework.recipes.queue.DistributedQueue;
-import org.apache.curator.framework.recipes.queue.ErrorMode;
-import org.apache.curator.framework.recipes.queue.MultiItem;
-import org.apache.curator.framework.recipes.queue.QueueBuilder;
-import org.apache.curator.framework.recipes.queue.QueueConsumer;
-import org.apache.curator.framework.recipes.queue.QueuePutListener;
-import org.apache.curator.framework.recipes.queue.QueueSerializer;
-import org.apache.curator.framework.recipes.queue.QueueSharder;
-import org.apache.curator.framework.recipes.queue.QueueSharderPolicies;
-import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
-import org.apache.curator.framework.state.ConnectionState;
-import org.junit.jupiter.api.Test;
-import rookeeper.compat.support.Log;
-import rookeeper.compat.support.ServerTest;
 
 /** Queues of every kind. */
 class QueueTest extends ServerTest {
@@ -158,8 +162,7 @@ class QueueTest extends ServerTest {
     void aBoundedQueueMakesItsProducersWait() throws Exception {
         CuratorFramework client = client();
         DistributedQueue<String> producer =
-                started(
-                        queue(client, null).maxItems(3).putInBackground(false).buildQueue());
+                started(queue(client, null).maxItems(3).putInBackground(false).buildQueue());
         for (String item : numbers(3)) {
             assertTrue(producer.put(item, (int) SOON_MS, TimeUnit.MILLISECONDS));
         }
@@ -223,8 +226,7 @@ class QueueTest extends ServerTest {
 
         started(queue(client(), consumer(consumed::add)).buildPriorityQueue(1));
 
-        assertEquals(
-                List.of("negative", "high", "high again", "low", "lowest"), consumed.next(5));
+        assertEquals(List.of("negative", "high", "high again", "low", "lowest"), consumed.next(5));
     }
 
     @Test
@@ -290,7 +292,7 @@ class QueueTest extends ServerTest {
                                     try {
                                         consumed.add(text(queue.take()));
                                         n++;
-                                    } catch (org.apache.zookeeper.KeeperException.NoNodeException e) {
+                                    } catch (KeeperException.NoNodeException e) {
                                         // Another taker was faster; the recipe leaves it to us.
                                     }
                                 }
@@ -381,8 +383,7 @@ class QueueTest extends ServerTest {
         return QueueBuilder.builder(client, consumer, serializer(), at("queue"));
     }
 
-    private <Q extends org.apache.curator.framework.recipes.queue.QueueBase<String>> Q started(
-            Q queue) throws Exception {
+    private <Q extends QueueBase<String>> Q started(Q queue) throws Exception {
         closing(queue);
         queue.start();
         return queue;

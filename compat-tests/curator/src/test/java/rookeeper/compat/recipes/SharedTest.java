@@ -4,9 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.Future;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.SharedCountListener;
@@ -17,9 +14,14 @@ import org.apache.curator.framework.recipes.shared.SharedValueReader;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.junit.jupiter.api.Test;
+
 import rookeeper.compat.support.Log;
 import rookeeper.compat.support.ServerTest;
 import rookeeper.compat.support.Sessions;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Future;
 
 /** A number or a value that everybody sees. */
 class SharedTest extends ServerTest {
@@ -103,8 +105,7 @@ class SharedTest extends ServerTest {
                             }
 
                             @Override
-                            public void stateChanged(
-                                    CuratorFramework c, ConnectionState state) {}
+                            public void stateChanged(CuratorFramework c, ConnectionState state) {}
                         });
 
         assertEquals("seed", text(two.getValue()));

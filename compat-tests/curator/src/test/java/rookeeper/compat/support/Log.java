@@ -57,6 +57,10 @@ public final class Log<T> {
         return until(entry::equals);
     }
 
+    public boolean isEmpty() {
+        return entries.isEmpty();
+    }
+
     /**
      * Nothing is left over. Only says something after an event that would have come later, so let
      * such an event happen first.

@@ -1,9 +1,24 @@
 package rookeeper.compat.support;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import org.apache.curator.framework.AuthInfo;
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.api.CuratorWatcher;
+import org.apache.curator.framework.listen.UnaryListenerManager;
+import org.apache.curator.framework.state.ConnectionState;
+import org.apache.curator.framework.state.ConnectionStateListener;
+import org.apache.curator.framework.state.ConnectionStateListenerManagerFactory;
+import org.apache.curator.retry.ExponentialBackoffRetry;
+import org.apache.zookeeper.KeeperException;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.TestInfo;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -14,22 +29,13 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
-import org.apache.curator.framework.AuthInfo;
-import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.CuratorFrameworkFactory;
-import org.apache.curator.framework.api.CuratorWatcher;
-import org.apache.curator.framework.state.ConnectionState;
-import org.apache.curator.framework.state.ConnectionStateListener;
-import org.apache.curator.retry.ExponentialBackoffRetry;
-import org.apache.zookeeper.KeeperException;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.TestInfo;
 
 /**
  * What every test here has: a subtree of its own, clients that are closed after it, and waits that
@@ -97,15 +103,16 @@ public abstract class ServerTest {
 
     protected final CuratorFramework client(UnaryOperator<CuratorFrameworkFactory.Builder> how)
             throws Exception {
-        CuratorFramework client = how.apply(builder()).build();
+        CuratorFramework client = roughClient(how);
         client.getConnectionStateListenable()
                 .addListener(
                         (c, state) -> {
-                            if (state != ConnectionState.CONNECTED && !isEnding) {
+                            if (!isEnding) {
                                 interruptions.add(state.name());
                             }
                         });
-        return started(client);
+        assertTrue(client.getZookeeperClient().isConnected(), "lost before it was listened to");
+        return client;
     }
 
     /** A started, connected client whose connection or session the test is going to break. */
@@ -113,9 +120,18 @@ public abstract class ServerTest {
         return roughClient(builder -> builder);
     }
 
-    protected final CuratorFramework roughClient(
-            UnaryOperator<CuratorFrameworkFactory.Builder> how) throws Exception {
-        return started(how.apply(builder()).build());
+    protected final CuratorFramework roughClient(UnaryOperator<CuratorFrameworkFactory.Builder> how)
+            throws Exception {
+        Announcement announcement = new Announcement();
+        CuratorFramework client =
+                closing(
+                        how.apply(builder().connectionStateListenerManagerFactory(announcement))
+                                .build());
+        client.start();
+        assertTrue(
+                client.blockUntilConnected((int) SOON_MS, TimeUnit.MILLISECONDS), "no connection");
+        announcement.awaitIfAsked();
+        return client;
     }
 
     /** A client that reaches the server through {@code link}, and only through it. */
@@ -133,13 +149,6 @@ public abstract class ServerTest {
                 .sessionTimeoutMs(LONG_SESSION_MS)
                 .connectionTimeoutMs(5_000)
                 .retryPolicy(new ExponentialBackoffRetry(50, 8, 2_000));
-    }
-
-    protected final CuratorFramework started(CuratorFramework client) throws Exception {
-        closing(client);
-        client.start();
-        assertTrue(client.blockUntilConnected((int) SOON_MS, TimeUnit.MILLISECONDS), "no connection");
-        return client;
     }
 
     /** Has {@code closeable} closed after the test, before everything that was made earlier. */
@@ -278,6 +287,61 @@ public abstract class ServerTest {
 
     protected static String text(CuratorFramework client, String path) throws Exception {
         return text(client.getData().forPath(path));
+    }
+
+    /**
+     * Tells when a new client has told all its listeners that it is connected.
+     *
+     * <p>It does so in a thread of its own, so that recipes which are made as soon as the client is
+     * connected may or may not hear of it, and some start over when they do.
+     */
+    private static final class Announcement implements ConnectionStateListenerManagerFactory {
+        private final CountDownLatch isOver = new CountDownLatch(1);
+        private boolean isAsked;
+
+        void awaitIfAsked() throws InterruptedException {
+            if (isAsked) { // Not when the client was given another factory.
+                await(isOver);
+            }
+        }
+
+        @Override
+        public UnaryListenerManager<ConnectionStateListener> newManager(CuratorFramework client) {
+            isAsked = true;
+            UnaryListenerManager<ConnectionStateListener> manager = standard.newManager(client);
+            return new UnaryListenerManager<>() {
+                @Override
+                public void forEach(Consumer<ConnectionStateListener> tell) {
+                    manager.forEach(tell);
+                    isOver.countDown();
+                }
+
+                @Override
+                public void addListener(ConnectionStateListener listener) {
+                    manager.addListener(listener);
+                }
+
+                @Override
+                public void addListener(ConnectionStateListener listener, Executor executor) {
+                    manager.addListener(listener, executor);
+                }
+
+                @Override
+                public void removeListener(ConnectionStateListener listener) {
+                    manager.removeListener(listener);
+                }
+
+                @Override
+                public void clear() {
+                    manager.clear();
+                }
+
+                @Override
+                public int size() {
+                    return manager.size();
+                }
+            };
+        }
     }
 
     /** Credentials for the digest scheme. */

@@ -106,10 +106,12 @@ impl Listener {
         let wildcard = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let nothing = || (wildcard, io::Error::from(io::ErrorKind::AddrNotAvailable));
         let (address, error) = failure.unwrap_or_else(nothing);
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "stop what listens there or choose another clientPort",
-            io::ErrorKind::PermissionDenied => "choose a clientPort above 1023",
-            _ => "check clientPortAddress",
+        let remedy = if error.kind() == io::ErrorKind::AddrInUse {
+            "stop what listens there or choose another clientPort"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "choose a clientPort above 1023"
+        } else {
+            "check clientPortAddress"
         };
         Err(BindError::Bind { address, port, error, remedy })
     }

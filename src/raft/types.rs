@@ -210,7 +210,9 @@ fn encode_membership(membership: &Membership, out: &mut BytesMut) {
     out.put_u32(configs.len() as u32);
     for config in configs {
         out.put_u32(config.len() as u32);
-        config.iter().for_each(|id| out.put_u64(*id));
+        for id in config {
+            out.put_u64(*id);
+        }
     }
     let members: Vec<_> = membership.nodes().collect();
     out.put_u32(members.len() as u32);

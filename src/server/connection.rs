@@ -162,11 +162,9 @@ impl Connection {
             let step = match self.phase {
                 Phase::Ending => return Ok(false),
                 Phase::Opening(_) => self.finish_handshake().await?,
-                Phase::AwaitingConnect | Phase::Open(_) if self.stalled.is_some() => {
-                    self.resume().await?
-                }
+                Phase::AwaitingConnect | Phase::Open(_) if self.stalled.is_some() => self.resume(),
                 Phase::AwaitingConnect => {
-                    if self.answer_word()? {
+                    if self.answer_word() {
                         return Ok(false);
                     }
                     match self.next_frame()? {
@@ -192,20 +190,20 @@ impl Connection {
     }
 
     /// Answers a four-letter word, if the first bytes are one.
-    fn answer_word(&mut self) -> Result<bool, End> {
-        let Some(letters) = self.input.first_chunk::<4>().copied() else { return Ok(false) };
+    fn answer_word(&mut self) -> bool {
+        let Some(letters) = self.input.first_chunk::<4>().copied() else { return false };
         let rest = self.input.get(4..).unwrap_or_default();
         let word = Word { letters, rest, outbox: &self.outbox };
-        let Some(answer) = self.service.words.answer(&word) else { return Ok(false) };
+        let Some(answer) = self.service.words.answer(&word) else { return false };
         tracing::info!(
-            "processed {} command from {}",
+            "Processing {} command from {}",
             String::from_utf8_lossy(&letters),
             self.peer
         );
         self.outbox.push_raw(|out| out.extend_from_slice(&answer));
         self.outbox.close(Closing::AfterFlush);
         self.phase = Phase::Ending;
-        Ok(true)
+        true
     }
 }
 

@@ -10,7 +10,7 @@ use jute::reply::{Body, ConnectResponse, put_connect_response};
 use jute::request::{ConnectRequest, Request, RequestHeader};
 use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
 
-use super::admission;
+use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
 use crate::replica::{Asker, Closing, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
@@ -184,29 +184,27 @@ impl Connection {
         if !self.is_authenticated(&identities) {
             let refused = Err(ErrorCode::SessionClosedRequireAuth);
             let then = Then::Reply(Zxid::ZERO, refused, Some(Closing::AfterFlush));
-            return self.in_order(pending, identities, then).await;
+            return Ok(self.in_order(pending, identities, then));
         }
         let Some(op) = op else {
             let refused = Err(ErrorCode::Unimplemented);
             let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
-            return self.in_order(pending, identities, then).await;
+            return Ok(self.in_order(pending, identities, then));
         };
-        let write = match Request::decode(op, &body) {
-            Ok(request) => admission::to_write(request, &self.service.config),
-            Err(_) => admission::undecodable(op).ok_or(admission::NoWrite::Undecodable),
+        let intent = match Request::decode(op, &body) {
+            Ok(request) => admission::intent(request, &self.service.config),
+            Err(_) => admission::undecodable(op),
         };
-        match write {
-            Ok(write) => {
+        match intent {
+            Intent::Write(write) => {
                 self.outbox.await_reply(pending);
                 let submitted = self.submit(header.xid, seat.session, identities, write).await;
                 submitted.inspect_err(|_| self.outbox.forget_latest())?;
                 Ok(Step::Next)
             }
-            Err(admission::NoWrite::Read(request)) => {
-                self.in_order(pending, identities, Then::Read(request)).await
-            }
-            Err(admission::NoWrite::Undecodable) => {
-                self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await
+            Intent::Read(request) => Ok(self.in_order(pending, identities, Then::Read(request))),
+            Intent::Undecodable => {
+                Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)))
             }
         }
     }
@@ -228,23 +226,18 @@ impl Connection {
     }
 
     /// Answers now if no write is unanswered, else when that is so.
-    async fn in_order(
-        &mut self,
-        pending: Pending,
-        identities: Arc<[Id]>,
-        then: Then,
-    ) -> Result<Step, End> {
+    fn in_order(&mut self, pending: Pending, identities: Arc<[Id]>, then: Then) -> Step {
         self.stalled = Some(Stalled { pending, identities, then });
-        self.resume().await
+        self.resume()
     }
 
     /// Answers the request that waits, unless it has to wait longer.
-    pub(super) async fn resume(&mut self) -> Result<Step, End> {
+    pub(super) fn resume(&mut self) -> Step {
         if self.outbox.pending() > 0 {
-            return Ok(Step::Wait);
+            return Step::Wait;
         }
         let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
-            return Ok(Step::Next);
+            return Step::Next;
         };
         let replica = &self.service.replica;
         match then {
@@ -258,11 +251,11 @@ impl Connection {
                 self.push(pending.xid, zxid, &outcome);
                 if let Some(closing) = closing {
                     self.outbox.close(closing);
-                    return Ok(Step::Wait);
+                    return Step::Wait;
                 }
             }
         }
-        Ok(Step::Next)
+        Step::Next
     }
 
     /// Answers with what belongs to no state of the tree.

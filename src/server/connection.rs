@@ -65,7 +65,7 @@ pub(super) enum End {
 
 /// Serves a connection to its end.
 pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::Receiver<bool>) {
-    let Accepted { stream, peer, place } = accepted;
+    let Accepted { mut stream, peer, place } = accepted;
     let identities = Arc::from([session::ip_identity(peer.ip())]);
     let outbox =
         Arc::new(Outbox::new(service.next_connection(), identities, peer, OUTBOX_BYTES_MAX));
@@ -80,18 +80,20 @@ pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::
         input: BytesMut::new(),
         output: BytesMut::new(),
     };
-    match connection.serve(stream, stop).await {
+    match connection.serve(&mut stream, stop).await {
         End::Over => {}
         End::Socket(error) => tracing::debug!("connection of {peer} ended: {error}"),
         End::Violation(problem) => tracing::info!("closing connection of {peer}: {problem}"),
     }
     connection.service.replica.disconnect(connection.outbox.id());
-    // Last, so that whoever finds a place again also finds the connection gone.
     drop::<Place>(place);
+    // Last: a client that sees the end of the stream finds its place free and its connection gone.
+    // A socket that failed cannot be shut down, and need not be.
+    let _ = stream.shutdown().await;
 }
 
 impl Connection {
-    async fn serve(&mut self, mut stream: Stream, mut stop: watch::Receiver<bool>) -> End {
+    async fn serve(&mut self, stream: &mut Stream, mut stop: watch::Receiver<bool>) -> End {
         let (mut reader, mut writer) = stream.split();
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
@@ -108,8 +110,6 @@ impl Connection {
             if closing == Some(Closing::AfterFlush) {
                 self.phase = Phase::Ending;
                 if self.output.is_empty() {
-                    // The client reads the end of the stream after the last reply.
-                    let _ = writer.shutdown().await;
                     return End::Over;
                 }
             }

@@ -15,7 +15,7 @@ enum {
     PATIENCE_MS = 20000, // Bounds every wait for something that must happen.
     SILENCE_MS = 300,    // How long a test listens for something that must not happen.
     CALM_MS = 30000,     // A session time-out that no test outlives.
-    BRIEF_MS = 1500,     // A session time-out for tests that let one expire.
+    BRIEF_MS = 2500,     // A session time-out for tests that let one expire.
     TEST_LIMIT_S = 60,
     FRAME_BYTES_MAX = 0xfffff,
     REPLY = 100, // A record's entry that is no event: a reply, `state` is its return code.

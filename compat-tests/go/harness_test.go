@@ -24,7 +24,7 @@ const (
 	// calm is a session time-out that no test outlives.
 	calm = 30 * time.Second
 	// brief is a session time-out for tests that let one expire.
-	brief = 1500 * time.Millisecond
+	brief = 2500 * time.Millisecond
 
 	frameBytesMax = 0xfffff
 )

@@ -40,7 +40,7 @@ func TestContainerFlagOfAPlainCreateMakesAPlainNode(t *testing.T) {
 func TestTTLNodeGoesWhenItsTimeIsOver(t *testing.T) {
 	c := connect(t)
 	path := home(t, c)
-	ttl := 500 * time.Millisecond
+	ttl := 1500 * time.Millisecond
 	start := time.Now()
 	must(t)(c.CreateTTL(path+"/t", []byte("data"), zk.FlagTTL, everyone, ttl))
 	name := must(t)(c.CreateTTL(path+"/s-", nil, zk.FlagPersistentSequentialWithTTL, everyone, time.Hour))

@@ -670,3 +670,23 @@ func TestLockIsHeldByOneAtATime(t *testing.T) {
 func TestRuok(t *testing.T) {
 	expectEqual(t, "ruok", fmt.Sprint(zk.FLWRuok([]string{serverAddress()}, patience)), "[true]")
 }
+
+// The client finds fault with the answer's line about the asking connection, which has no session; those
+// of clients it can read.
+func TestConsListsTheSession(t *testing.T) {
+	c := connectTo(t, serverAddress(), 7*time.Second)
+	path := home(t, c)
+	get(t, c, path)
+	servers, _ := zk.FLWCons([]string{serverAddress()}, patience)
+	for _, session := range servers[0].Clients {
+		if session.SessionID == c.SessionID() {
+			expectEqual(t, "time-out", session.Timeout, int32(7000))
+			expectEqual(t, "last operation", session.LastOperation, "GETD")
+			expectEqual(t, "received", session.Received, int64(3))
+			_, stat := get(t, c, path)
+			expectEqual(t, "last zxid", session.Lzxid, stat.Czxid)
+			return
+		}
+	}
+	t.Errorf("%d sessions, not the one asked for", len(servers[0].Clients))
+}

@@ -18,7 +18,8 @@
 set -euo pipefail
 
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${ROOKEEPER_CACHE:-$HOME/.cache/rookeeper}
+# shellcheck disable=SC2034 # For the scripts that source this one.
+cache=${ROOKEEPER_CACHE:-$HOME/.cache/rookeeper} # What they install and build.
 
 start_timeout_s=60
 stop_timeout_s=15
@@ -55,7 +56,11 @@ parse_server() {
   done
   case $server in
     zookeeper) ;;
-    rookeeper) [ -x "${ROOKEEPER_BIN:-}" ] || fail "set ROOKEEPER_BIN to the built server" ;;
+    rookeeper)
+      [ -x "${ROOKEEPER_BIN:-}" ] || fail "set ROOKEEPER_BIN to the built server"
+      ROOKEEPER_BIN=$(realpath "$ROOKEEPER_BIN")
+      export ROOKEEPER_BIN
+      ;;
     *) fail "usage: $0 --server rookeeper|zookeeper" ;;
   esac
 }
@@ -137,7 +142,7 @@ stop_rookeeper() {
 }
 
 control() {
-  [ $# = 2 ] && [ -e "$2/server" ] || fail "usage: server.sh start|stop DIR"
+  if [ $# != 2 ] || [ ! -e "$2/server" ]; then fail "usage: server.sh start|stop DIR"; fi
   local dir server port
   dir=$(cd "$2" && pwd)
   server=$(cat "$dir/server") port=$(cat "$dir/port")

@@ -12,7 +12,7 @@ const { promisify } = require('node:util');
 const PATIENCE_MS = 20000; // Bounds every wait for something that must happen.
 const SILENCE_MS = 300; // How long a test listens for something that must not happen.
 const CALM_MS = 30000; // A session time-out that no test outlives.
-const BRIEF_MS = 1500; // A session time-out for tests that let one expire.
+const BRIEF_MS = 2500; // A session time-out for tests that let one expire.
 const TEST_LIMIT_MS = 60000;
 const FRAME_BYTES_MAX = 0xfffff;
 

@@ -57,7 +57,7 @@ test('every mode of creation', async (atEnd) => {
   const watch = (node) => client.call('aw_exists', `${path}/${node}`, Client.watcher(journal));
   await client.create(`${path}/c`, '', codes.ZOO_CONTAINER);
   await client.create(`${path}/c/child`);
-  await client.call('a_createTtl', `${path}/t`, '', codes.ZOO_PERSISTENT_WITH_TTL, 500);
+  await client.call('a_createTtl', `${path}/t`, '', codes.ZOO_PERSISTENT_WITH_TTL, 1500);
   const long = codes.ZOO_PERSISTENT_SEQUENTIAL_WITH_TTL;
   const name = await client.call('a_createTtl', `${path}/s-`, '', long, 3600000);
   assert.equal(name, `${path}/s-0000000005`);

@@ -17,7 +17,7 @@ pub const SILENCE: Duration = Duration::from_millis(300);
 /// A session time-out that no test outlives.
 pub const CALM: Duration = Duration::from_secs(30);
 /// A session time-out for tests that let one expire.
-pub const BRIEF: Duration = Duration::from_millis(1500);
+pub const BRIEF: Duration = Duration::from_millis(2500);
 
 pub const OPEN: zk::CreateOptions<'static> =
     zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());

@@ -184,7 +184,7 @@ async fn a_container_goes_after_its_last_child() {
 async fn a_ttl_node_goes_when_its_time_is_over() {
     let client = connect().await;
     let path = home(&client, "ttl").await;
-    let ttl = Duration::from_millis(500);
+    let ttl = Duration::from_millis(1500);
     let start = Instant::now();
 
     let (stat, _) = client

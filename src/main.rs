@@ -19,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of a server that could not start or had to stop. Upstream's for an unexpected error.
 const EXIT_FAILURE: u8 = 1;
 /// Which messages are logged unless `RUST_LOG` says otherwise: ours, and what worries the others.

@@ -12,7 +12,7 @@ use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
 
 use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
-use crate::replica::{Asker, Closing, Pending, Seat};
+use crate::replica::{Asker, Closing, Incident, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
 use crate::tree::{Origin, Refusal, Submission, Write};
 
@@ -60,6 +60,7 @@ impl Connection {
             jute::decode_all(frame).map_err(|error| End::Violation(error.to_string()))?;
         self.outbox.count_received();
         self.service.replica.stats().count_received();
+        self.throttle_handshake(request.session_id)?;
         let handshake = {
             let tree = self.service.replica.tree();
             let config = &self.service.config;
@@ -77,8 +78,7 @@ impl Connection {
         match handshake {
             Handshake::Open { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
-                getrandom::fill(&mut response.password)
-                    .map_err(|error| End::Socket(std::io::Error::other(error.to_string())))?;
+                getrandom::fill(&mut response.password).map_err(no_randomness)?;
                 self.open_session(Handshaking {
                     response,
                     is_new: true,
@@ -108,6 +108,22 @@ impl Connection {
                 self.service.replica.zxid()
             ))),
         }
+    }
+
+    /// Ends the connection if too many handshakes come.
+    fn throttle_handshake(&self, session: SessionId) -> Result<(), End> {
+        let stats = self.service.replica.stats();
+        let now_ms = self.service.clock.monotonic_ms();
+        let decided = self.service.throttles.handshake(session, now_ms).map_err(no_randomness)?;
+        if let Some((goes_on, drop_probability)) = decided {
+            stats.note_drop_probability(drop_probability);
+            if !goes_on {
+                stats.count_incident(Incident::ConnectionRejected);
+                return Err(End::Limit("more handshakes than connection_throttle_* allow"));
+            }
+        }
+        stats.count_incident(Incident::ConnectionRequest);
+        Ok(())
     }
 
     async fn open_session(&mut self, mut handshaking: Handshaking) -> Result<Step, End> {
@@ -162,8 +178,13 @@ impl Connection {
         }
     }
 
-    /// Handles one request.
-    pub(super) async fn handle_request(&mut self, frame: &Bytes, seat: Seat) -> Result<Step, End> {
+    /// Handles one request; one that comes up too late is only answered.
+    pub(super) async fn handle_request(
+        &mut self,
+        frame: &Bytes,
+        seat: Seat,
+        is_late: bool,
+    ) -> Result<Step, End> {
         let (rest, header) = RequestHeader::decode(frame, frame).map_err(|_| {
             End::Violation(format!("a frame of {} bytes has no header", frame.len()))
         })?;
@@ -191,6 +212,10 @@ impl Connection {
             let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
             return Ok(self.in_order(pending, identities, then));
         };
+        if is_late {
+            self.service.replica.stats().count_incident(Incident::ThrottledOp);
+            return Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::ThrottledOp)));
+        }
         let intent = match Request::decode(op, &body) {
             Ok(request) => admission::intent(request, &self.service.config),
             Err(_) => admission::undecodable(op),
@@ -280,7 +305,10 @@ impl Connection {
                     self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
-                    tracing::warn!("authentication of {} failed: {refused}", self.peer);
+                    if let Some(left_out) = self.service.log_lines.refusals.pass() {
+                        let peer = self.peer;
+                        tracing::warn!("authentication of {peer} failed: {refused}{left_out}");
+                    }
                     self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
                     self.outbox.close(Closing::AfterFlush);
                     return Ok(Step::Wait);
@@ -298,7 +326,7 @@ impl Connection {
 
     /// Hands a write in.
     async fn submit(
-        &self,
+        &mut self,
         xid: Xid,
         session: SessionId,
         identities: Arc<[Id]>,
@@ -307,6 +335,12 @@ impl Connection {
         let holder = self.service.replica.holder(self.outbox.id());
         let admission = admission::terms(&self.service.config, identities);
         let submission = Submission { origin: Origin { holder, session, xid }, admission, write };
+        self.share.hand_in();
         self.service.ensemble.submit(submission).await.map_err(|_| End::Over)
     }
+}
+
+/// The system gives no random numbers.
+fn no_randomness(error: getrandom::Error) -> End {
+    End::Socket(std::io::Error::other(error.to_string()))
 }

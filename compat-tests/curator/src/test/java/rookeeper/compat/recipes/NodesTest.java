@@ -29,16 +29,15 @@ class NodesTest extends ServerTest {
     void aPersistentNodeComesBackWhenItIsDeleted() throws Exception {
         CuratorFramework other = client();
         PersistentNode node = node(client(), CreateMode.EPHEMERAL, false);
+        Log<String> created = new Log<>();
+        node.getListenable().addListener(created::add);
         long first = other.checkExists().forPath(node.getActualPath()).getCzxid();
 
         other.delete().forPath(node.getActualPath());
 
-        // The listener may still tell of the first creation, so the node itself is asked.
-        eventually("it is back", () -> {
-            Stat stat = other.checkExists().forPath(at("p/node"));
-            return stat != null && stat.getCzxid() > first;
-        });
+        awaitNewer(other, at("p/node"), first);
         assertEquals("x", text(other, at("p/node")));
+        created.until(at("p/node"));
         node.setData(bytes("y"));
         eventually("it is written", () -> text(other, at("p/node")).equals("y"));
         node.close();
@@ -51,12 +50,14 @@ class NodesTest extends ServerTest {
         CuratorFramework other = client();
         PersistentNode node = node(victim, CreateMode.EPHEMERAL, false);
         long session = Sessions.idOf(victim);
+        long first = other.checkExists().forPath(at("p/node")).getCzxid();
         Log<ConnectionState> states = statesOf(victim);
         Log<String> created = new Log<>();
         node.getListenable().addListener(created::add);
 
         Sessions.end(victim);
         states.until(ConnectionState.RECONNECTED);
+        awaitNewer(other, at("p/node"), first);
         created.until(at("p/node"));
 
         long owner = other.checkExists().forPath(at("p/node")).getEphemeralOwner();
@@ -84,12 +85,7 @@ class NodesTest extends ServerTest {
         client.create().forPath(at("p/node/child"));
         client.delete().forPath(at("p/node/child"));
         long first = client.checkExists().forPath(at("p/node")).getCzxid();
-        eventually(
-                "reaped by the server and made again",
-                () -> {
-                    var stat = client.checkExists().forPath(at("p/node"));
-                    return stat != null && stat.getCzxid() > first;
-                });
+        awaitNewer(client, at("p/node"), first); // Reaped by the server, made again by the recipe.
         container.close();
     }
 
@@ -160,6 +156,17 @@ class NodesTest extends ServerTest {
         node.start();
         assertTrue(node.waitForInitialCreate(SOON_MS, TimeUnit.MILLISECONDS));
         return node;
+    }
+
+    /** Waits until a node is there that was made after the one with {@code czxid}. */
+    private static void awaitNewer(CuratorFramework client, String path, long czxid)
+            throws Exception {
+        eventually(
+                "a new " + path,
+                () -> {
+                    Stat stat = client.checkExists().forPath(path);
+                    return stat != null && stat.getCzxid() > czxid;
+                });
     }
 
     private static void awaitMembers(GroupMember member, Set<String> ids) throws Exception {

@@ -105,7 +105,7 @@ impl Writer {
                 self.acknowledged.confirm(&path, &created.stat)?;
             }
             (Op::Set { path, .. }, Ok(_)) => {
-                self.acknowledged.confirm(path, &reply.body::<Stat>()?)?
+                self.acknowledged.confirm(path, &reply.body::<Stat>()?)?;
             }
             (Op::Delete { .. } | Op::Check { .. }, Ok(_)) => {
                 ensure!(reply.error == 0, "refused with {}", reply.error);

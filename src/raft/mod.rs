@@ -53,8 +53,11 @@ const INCARNATION_BITS: u32 = 32;
 const HEARTBEAT_MS: u64 = 50;
 /// Milliseconds after which a silent leader is replaced, at the earliest and at the latest.
 const ELECTION_MS: (u64, u64) = (300, 600);
-/// Entries before the last flush that are kept in the log.
-const PURGE_KEEPS_ENTRIES: u64 = 1_024;
+/// Entries before the last flush that are kept in the log: none, for a standalone server has no peer
+/// that could lag behind. An entry can be large, so a thousand of them were over a gigabyte of files.
+const PURGE_KEEPS_ENTRIES: u64 = 0;
+/// Entries that are purged together at the least. A purge is one small write that nobody waits for.
+const PURGE_BATCH_ENTRIES: u64 = 1;
 
 /// Why a server could not join its ensemble.
 #[derive(Debug, thiserror::Error)]
@@ -264,7 +267,7 @@ fn settings(config: &Config) -> Result<openraft::Config, StartError> {
         enable_pre_vote: Some(true),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snap_count.max(1)),
         max_in_snapshot_log_to_keep: PURGE_KEEPS_ENTRIES,
-        purge_batch_size: PURGE_KEEPS_ENTRIES,
+        purge_batch_size: PURGE_BATCH_ENTRIES,
         ..openraft::Config::default()
     };
     settings.validate().map_err(|error| StartError::Raft(error.to_string()))

@@ -34,7 +34,12 @@ impl FormatFile {
             File::open(&path).and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text));
         match read {
             Ok(_) => FormatFile::parse(&path, &text).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // A file in place of a directory is told of when the directory is created.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(StoreError::failed(&format!("reading {}", path.display()), &error)),
         }
     }

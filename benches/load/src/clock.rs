@@ -64,13 +64,10 @@ impl Pacer {
         loop {
             let mut ready = self.timer.readable().await?;
             let mut expirations = [0; 8];
-            match ready.try_io(|timer| Ok(rustix::io::read(timer, &mut expirations)?)) {
-                Ok(read) => {
-                    self.armed_for = None;
-                    return read.map(drop);
-                }
-                // Readiness of an earlier arming.
-                Err(_) => continue,
+            // It is not if the readiness was that of an earlier arming.
+            if let Ok(read) = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut expirations)?)) {
+                self.armed_for = None;
+                return read.map(drop);
             }
         }
     }

@@ -146,7 +146,7 @@ impl Driver {
         moment >= self.plan.window.end || self.latency.len() >= self.plan.operations_max
     }
 
-    /// Appends the requests that are due; returns when the next one will be, if only time is missing.
+    /// Appends the requests that are due; returns when to look again, if only time is missing.
     fn send_what_is_due(&mut self) -> Option<Instant> {
         let moment = now();
         let room = self.plan.pace.map_or(self.plan.in_flight, |_| OPEN_LOOP_IN_FLIGHT_MAX);
@@ -156,7 +156,7 @@ impl Driver {
                 Some(pace) => pace.first + pace.interval.mul_f64(self.sent as f64),
             };
             if due > moment {
-                return (due < self.plan.window.end).then_some(due);
+                return Some(due.min(self.plan.window.end));
             }
             self.requests.put(&mut self.output, xid(self.sent));
             self.pending.push_back(due);
@@ -190,5 +190,74 @@ impl Driver {
         let taken = self.input.len() - rest.len();
         self.input.advance(taken);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::frame;
+    use crate::session::read;
+    use jute::reply::{Body, put_reply};
+    use jute::request::RequestHeader;
+    use jute::{ErrorCode, OpCode, Zxid, decode_all, split_frame};
+    use std::sync::Arc;
+    use tokio::net::TcpListener;
+
+    /// How long the server below does nothing.
+    const STALL: Duration = Duration::from_millis(400);
+
+    /// Answers every request with `outcome`, and does nothing for a while after the tenth.
+    async fn stalling_server(listener: TcpListener, outcome: Result<Body, ErrorCode>) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        let mut answered = 0;
+        while stream.read_buf(&mut input).await.unwrap() > 0 {
+            while let Some(request) = split_frame(&mut input, 1_000).unwrap() {
+                let header: RequestHeader = decode_all(&request).unwrap();
+                put_reply(&mut output, header.xid, Zxid(1), &outcome);
+                answered += 1;
+                if answered == 10 {
+                    tokio::time::sleep(STALL).await;
+                }
+            }
+            stream.write_all_buf(&mut output).await.unwrap();
+        }
+    }
+
+    async fn driven(pace: Option<Duration>, outcome: Result<Body, ErrorCode>) -> Result<Tally> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tokio::spawn(stalling_server(listener, outcome));
+        let frames = Arc::from([frame(OpCode::GetData, &read("/a", false))]);
+        let start = now();
+        let plan = Plan {
+            window: Window { start, end: start + 2 * STALL },
+            in_flight: 1,
+            pace: pace.map(|interval| Pace { first: start, interval }),
+            operations_max: u64::MAX,
+            checks_errors: true,
+        };
+        drive(stream, Requests::Cycle { frames, next: 0 }, plan).await
+    }
+
+    #[tokio::test]
+    async fn a_stall_is_charged_to_all_that_came_due_meanwhile() {
+        let open = driven(Some(Duration::from_millis(1)), Ok(Body::Empty)).await.unwrap();
+        let half = (STALL / 2).as_nanos() as u64;
+        let late = open.latency.count_between(half, u64::MAX);
+        assert!(late >= 150, "{late} of {} were late", open.latency.len());
+        assert!(open.sent <= 2 * STALL.as_millis() as u64 + 1, "{} were sent", open.sent);
+
+        let closed = driven(None, Ok(Body::Empty)).await.unwrap();
+        assert!(closed.latency.max() >= STALL.as_nanos() as u64 - 1_000_000);
+        // The last reply may come after the end.
+        assert!(closed.sent - closed.latency.len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_ends_the_measurement() {
+        let refused = driven(None, Err(ErrorCode::NoNode)).await;
+        assert!(refused.is_err_and(|error| error.to_string().contains("failed")));
     }
 }

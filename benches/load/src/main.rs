@@ -23,6 +23,7 @@ mod soak;
 mod stage;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
@@ -30,8 +31,17 @@ use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&format!("load: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
     process::raise_descriptor_limit()?;
     let cores = std::thread::available_parallelism()?.get();
     let threads = arguments.threads.unwrap_or((cores / 2).max(1));

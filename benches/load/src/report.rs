@@ -1,5 +1,5 @@
 //! Tables for people and JSON for programs.
-#![allow(clippy::print_stdout, reason = "a report goes to standard output")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a report goes to standard output")]
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::outcome::{Figures, medians};
 
-/// The columns of the table: what they are called, the figure, how many digits after the point.
-const COLUMNS: &[(&str, &str, usize)] = &[
+/// What a column is called, the figure in it, how many digits stand after the point.
+type Column = (&'static str, &'static str, usize);
+
+/// The columns of the table.
+const COLUMNS: &[Column] = &[
     ("ops/s", "rate_per_s", 0),
     ("cpu µs/op", "cpu_us", 2),
     ("p50 µs", "p50_us", 0),
@@ -23,16 +26,10 @@ const COLUMNS: &[(&str, &str, usize)] = &[
     ("gen cores", "generator_cores", 2),
 ];
 /// Figures that stand in a line of their own, where there are any.
-const OTHERS: &[&str] = &[
-    "session_kib",
-    "rss_before_mib",
-    "rss_idle_mib",
-    "rss_closed_mib",
-    "first_told_us",
-    "seconds",
-    "rss_peak_mib",
-    "cpu_s",
-];
+const OTHERS: &[&str] =
+    &["session_kib", "rss_before_mib", "rss_idle_mib", "rss_closed_mib", "first_told_us"];
+/// A cell without a figure.
+const NONE: &str = "–";
 /// Widths of the first two columns and of the others.
 const WIDTHS: (usize, usize, usize) = (20, 14, 10);
 
@@ -76,23 +73,20 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let (first, second, other) = WIDTHS;
-        let mut table = format!("{:first$} {:second$}", "operation", "server");
-        for (name, _, _) in COLUMNS {
-            table.push_str(&format!(" {name:>other$}"));
-        }
-        table.push('\n');
+        let mut lines = vec![line("operation", "server", |(name, _, _)| (*name).to_owned())];
         for row in &self.rows {
             let all: Vec<Figures> = row.servers.iter().map(|rounds| medians(rounds)).collect();
             for (server, figures) in self.servers.iter().zip(&all) {
-                line(&mut table, &row.title, server, figures);
-                others(&mut table, figures);
+                lines.push(line(&row.title, server, |(_, name, digits)| {
+                    figures.get(name).map_or(NONE.to_owned(), |value| format!("{value:.digits$}"))
+                }));
+                lines.extend(others(figures));
             }
             if let [a, b] = &all[..] {
-                ratios(&mut table, a, b);
+                lines.push(line("", "ratio B/A", |(_, name, _)| ratio(a.get(name), b.get(name))));
             }
         }
-        table
+        lines.join("\n") + "\n"
     }
 
     fn json(&self) -> Value {
@@ -106,39 +100,32 @@ impl Report {
     }
 }
 
-fn line(table: &mut String, title: &str, server: &str, figures: &Figures) {
+/// One line: what is measured, who, and a cell for each column.
+fn line(title: &str, server: &str, cell: impl Fn(&Column) -> String) -> String {
     let (first, second, other) = WIDTHS;
-    table.push_str(&format!("{title:first$} {server:second$}"));
-    for (_, name, digits) in COLUMNS {
-        match figures.get(name) {
-            Some(value) => table.push_str(&format!(" {value:>other$.digits$}")),
-            None => table.push_str(&format!(" {:>other$}", "–")),
-        }
-    }
-    table.push('\n');
+    let cells: Vec<String> =
+        COLUMNS.iter().map(|column| format!("{:>other$}", cell(column))).collect();
+    format!("{title:first$} {server:second$} {}", cells.join(" "))
 }
 
-fn others(table: &mut String, figures: &Figures) {
+/// A line with the figures that have no column, if there are any.
+fn others(figures: &Figures) -> Option<String> {
     let found = OTHERS.iter().filter_map(|name| Some(format!("{name} {:.2}", figures.get(name)?)));
     let found: Vec<String> = found.collect();
-    if !found.is_empty() {
-        table.push_str(&format!("{:1$} {2}\n", "", WIDTHS.0, found.join(", ")));
+    (!found.is_empty()).then(|| format!("{:1$} {2}", "", WIDTHS.0, found.join(", ")))
+}
+
+/// How many times as much the second server has as the first.
+fn ratio(a: Option<&f64>, b: Option<&f64>) -> String {
+    match (a, b) {
+        (Some(a), Some(b)) if *a > 0.0 => format!("×{:.2}", b / a),
+        _ => NONE.to_owned(),
     }
 }
 
-/// How many times as much the second server needs as the first, or does.
-fn ratios(table: &mut String, a: &Figures, b: &Figures) {
-    let (first, second, other) = WIDTHS;
-    table.push_str(&format!("{:first$} {:second$}", "", "ratio B/A"));
-    for (_, name, _) in COLUMNS {
-        match (a.get(name), b.get(name)) {
-            (Some(a), Some(b)) if *a > 0.0 => {
-                table.push_str(&format!(" {:>1$}", format!("×{:.2}", b / a), other));
-            }
-            _ => table.push_str(&format!(" {:>other$}", "–")),
-        }
-    }
-    table.push('\n');
+/// Prints a line on standard error.
+pub(crate) fn complain(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Prints a line.

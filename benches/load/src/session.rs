@@ -23,7 +23,7 @@ use tokio::time::timeout;
 /// a server grants by default, with its tick of 2 s.
 pub(crate) const SESSION_TIMEOUT_MS: i32 = 40_000;
 /// How long anything may take. A server that needs longer has failed, not slowed down.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest frame read. Replies with the names of very many children are long.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a reply before its body.

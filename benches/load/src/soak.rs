@@ -277,6 +277,9 @@ async fn burst(soak: &Soak, pid: u32, pause: Duration) -> Result<Option<String>>
 mod tests {
     use super::*;
 
+    /// How a sample worsens, and how the complaint begins.
+    type Change = (fn(&mut Sample), &'static str);
+
     fn flat() -> Vec<Sample> {
         let sample = Sample {
             seconds: 60.0,
@@ -292,7 +295,7 @@ mod tests {
     #[test]
     fn a_flat_run_passes_and_each_kind_of_growth_is_told() {
         assert_eq!(complaints(&flat(), 90.0), Vec::<String>::new());
-        let changes: [(fn(&mut Sample), &str); 5] = [
+        let changes: [Change; 5] = [
             (|sample| sample.rss_mib = 111.0, "memory grew"),
             (|sample| sample.descriptors = 115, "open files grew"),
             (|sample| sample.disk_mib = 91.0, "the data took"),

@@ -84,7 +84,7 @@ async fn bare_server(kind: BareKind, file: &Path, shape: &Shape) -> Result<Figur
         stream.set_nodelay(true)?;
         loads.push((stream, Requests::Cycle { frames: Arc::clone(&frames), next: 0 }));
     }
-    let limits = Limits { rate: None, ops: u64::MAX, checks_errors: false };
+    let limits = Limits { rate: None, ops: u64::MAX, is_session: false };
     let (tallies, spent) = load(&target, shape, limits, loads).await?;
     figures(&target, &merged(&tallies)?, spent, &[])
 }

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::{Pacer, now};
 use crate::requests::Requests;
-use crate::session::PATIENCE;
+use crate::session::{PATIENCE, put_close};
 
 /// Requests of an open loop that may wait for their replies on one connection. Later ones are held
 /// back, and their time goes on counting.
@@ -56,8 +56,9 @@ pub(crate) struct Plan {
     pub(crate) pace: Option<Pace>,
     /// Replies that count, at most.
     pub(crate) operations_max: u64,
-    /// Whether replies have an error code; an echo has none.
-    pub(crate) checks_errors: bool,
+    /// Whether this is a session, whose replies have an error code and which is closed at the end;
+    /// an echo is none.
+    pub(crate) is_session: bool,
 }
 
 /// What one connection measured.
@@ -124,7 +125,7 @@ impl Driver {
         loop {
             let next_due = self.send_what_is_due();
             if next_due.is_none() && self.pending.is_empty() && self.is_over(now()) {
-                return Ok(());
+                break;
             }
             self.input.reserve(READ_BYTES);
             tokio::select! {
@@ -140,6 +141,17 @@ impl Driver {
                     if next_due.is_some() => waited?,
             }
         }
+        // A session that stays would cost its expiry, in the middle of what is measured next.
+        if self.plan.is_session {
+            put_close(&mut self.output, xid(self.sent));
+            self.pending.push_back(now());
+            writer.write_all_buf(&mut self.output).await?;
+            while !self.pending.is_empty() {
+                ensure!(reader.read_buf(&mut self.input).await? > 0, "closeSession has no reply");
+                self.take_replies()?;
+            }
+        }
+        Ok(())
     }
 
     fn is_over(&self, moment: Instant) -> bool {
@@ -177,7 +189,7 @@ impl Driver {
             let found = frame.first_chunk().copied().map(i32::from_be_bytes);
             let expected = xid(self.answered);
             ensure!(found == Some(expected.0), "reply {found:?} came instead of {expected:?}");
-            if self.plan.checks_errors {
+            if self.plan.is_session {
                 let error = frame.get(ERROR_BYTES);
                 ensure!(error == Some(&[0; 4]), "request {expected:?} failed with {error:?}");
             }
@@ -236,7 +248,7 @@ mod tests {
             in_flight: 1,
             pace: pace.map(|interval| Pace { first: start, interval }),
             operations_max: u64::MAX,
-            checks_errors: true,
+            is_session: true,
         };
         drive(stream, Requests::Cycle { frames, next: 0 }, plan).await
     }

@@ -33,7 +33,7 @@ pub(crate) async fn measure(
         let stream = Session::open(target.address).await?.into_stream()?;
         loads.push((stream, requests(operation, measure, connection)));
     }
-    let limits = Limits { rate: measure.rate, ops: measure.ops, checks_errors: true };
+    let limits = Limits { rate: measure.rate, ops: measure.ops, is_session: true };
     let (tallies, spent) = run(target, shape, limits, loads).await?;
     if operation == Operation::Create {
         remove_created(target, &tallies).await?;
@@ -84,7 +84,7 @@ fn requests(operation: Operation, measure: &Measure, connection: usize) -> Reque
 pub(crate) struct Limits {
     pub(crate) rate: Option<f64>,
     pub(crate) ops: u64,
-    pub(crate) checks_errors: bool,
+    pub(crate) is_session: bool,
 }
 
 /// Loads every connection at once, and measures what that costs between warm-up and end.
@@ -109,7 +109,7 @@ pub(crate) async fn run(
             in_flight: shape.in_flight,
             pace,
             operations_max: limits.ops.div_ceil(connections as u64),
-            checks_errors: limits.checks_errors,
+            is_session: limits.is_session,
         };
         drivers.spawn(drive(stream, requests, plan));
     }

@@ -45,6 +45,13 @@ pub(crate) fn put_request(out: &mut BytesMut, xid: Xid, op: OpCode, body: &impl 
     end_frame(out, start);
 }
 
+/// Appends the request that ends a session; it has no body.
+pub(crate) fn put_close(out: &mut BytesMut, xid: Xid) {
+    let start = begin_frame(out);
+    RequestHeader { xid, op: OpCode::CloseSession as i32 }.encode(out);
+    end_frame(out, start);
+}
+
 /// A creation that anybody may do anything with.
 pub(crate) fn create(path: &str, data: &Bytes, flags: i32) -> Create {
     let acl = Some(vec![Acl::anyone(Perms::ALL)]);
@@ -276,10 +283,12 @@ impl Session {
 
     /// Ends the session.
     pub(crate) async fn close(mut self) -> Result<()> {
-        struct Nothing;
-        impl Encode for Nothing {
-            fn encode(&self, _: &mut BytesMut) {}
-        }
-        self.call(OpCode::CloseSession, &Nothing).await?.succeeded("closeSession").map(drop)
+        let mut out = BytesMut::new();
+        let xid = self.next_xid();
+        put_close(&mut out, xid);
+        self.stream.write_all(&out).await?;
+        let (answered, reply) = self.reply().await?;
+        ensure!(answered == xid, "the reply to {answered:?} came for {xid:?}");
+        reply.succeeded("closeSession").map(drop)
     }
 }

@@ -16,7 +16,7 @@ use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
 use rookeeper::tree::Holder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -116,8 +116,8 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     });
     let listener = listener.listen(config.listen_backlog)?;
     announce(listener.address()?, &config);
-    let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve(service, listener, stopped));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(service, listener, stop.clone()));
     let problem = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -128,7 +128,7 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         return Err(problem.into());
     }
     tracing::info!("stopping");
-    stop.send_replace(true);
+    stop.cancel();
     serving.await?;
     ensemble.stop().await;
     tracing::info!("stopped");

@@ -13,6 +13,8 @@ use crate::config::limits::{LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX};
 
 /// A client's connection.
 pub type Stream = TcpStream;
+/// Its end for reading.
+pub type ReadHalf<'a> = tokio::net::tcp::ReadHalf<'a>;
 
 /// Connections the kernel queues before they are accepted, where the configuration does not say.
 ///

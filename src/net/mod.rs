@@ -4,4 +4,4 @@
 
 mod listener;
 
-pub use listener::{Accepted, BindError, Limits, Listener, Place, Reserved, Stream};
+pub use listener::{Accepted, BindError, Limits, Listener, Place, ReadHalf, Reserved, Stream};

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jute::split_frame;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Handshaking, Stalled, Step};
 use super::service::{Service, Word};
 use super::throttle::{Gate, OverBudget, Share, Visit, Waiting};
 use crate::config::limits::{CONNECTION_REQUESTS_PER_TURN_MAX, OUTBOX_BYTES_MAX};
-use crate::net::{Accepted, Place, Stream};
+use crate::net::{Accepted, Place, ReadHalf, Stream};
 use crate::replica::{Closing, Incident, Outbox, Seat};
 use crate::session;
 
@@ -26,6 +26,8 @@ use crate::session;
 const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Bytes not yet taken by the client above which no further request is handled.
 const UNSENT_BYTES: usize = 1 << 20;
+/// Room for replies that a connection keeps.
+const KEPT_BYTES: usize = 1 << 10;
 /// Room for a read; most requests are much smaller.
 const READ_BYTES: usize = 4 << 10;
 
@@ -76,7 +78,7 @@ pub(super) enum End {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::Receiver<bool>) {
+pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: CancellationToken) {
     let Accepted { mut stream, peer, place } = accepted;
     let identities = Arc::from([session::ip_identity(peer.ip())]);
     let outbox =
@@ -111,11 +113,13 @@ pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::
 }
 
 impl Connection {
-    async fn serve(&mut self, stream: &mut Stream, mut stop: watch::Receiver<bool>) -> End {
+    async fn serve(&mut self, stream: &mut Stream, stop: CancellationToken) -> End {
         let (mut reader, mut writer) = stream.split();
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
         tokio::pin!(sessionless);
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
         loop {
             self.settle();
             let more = match self.handle_input().await {
@@ -135,6 +139,7 @@ impl Connection {
             if self.input_ended && !more && !self.is_held() && self.output.is_empty() {
                 return End::Over;
             }
+            self.let_buffers_go();
             let wants_input = self.wants_input();
             let is_at_gate = self.share.is_at_gate();
             let stall = Duration::from_millis(self.share.stall_ms());
@@ -168,8 +173,18 @@ impl Connection {
                     stats.count_incident(Incident::SessionlessExpired);
                     return End::Violation(format!("no session within {sessionless_ms} ms"));
                 }
-                () = stopped(&mut stop) => return End::Over,
+                () = &mut stopped => return End::Over,
             }
+        }
+    }
+
+    /// Gives back the memory of buffers that are empty: most connections are idle most of the time.
+    fn let_buffers_go(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() && self.output.capacity() > KEPT_BYTES {
+            self.output = BytesMut::new();
         }
     }
 
@@ -326,23 +341,21 @@ impl Connection {
     }
 }
 
-async fn read_some(
-    reader: &mut (impl tokio::io::AsyncRead + Unpin),
-    input: &mut BytesMut,
-) -> io::Result<usize> {
-    if input.capacity() - input.len() < READ_BYTES / 4 {
-        input.reserve(READ_BYTES);
+/// Reads what there is, once there is something: an idle connection holds no buffer.
+async fn read_some(reader: &mut ReadHalf<'_>, input: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        reader.readable().await?;
+        if input.capacity() - input.len() < READ_BYTES / 4 {
+            input.reserve(READ_BYTES);
+        }
+        match reader.try_read_buf(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
     }
-    reader.read_buf(input).await
 }
 
 /// Sleeps; costs nothing before it is polled.
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
-}
-
-/// Waits until the server is told to stop.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Whoever could tell is gone: that is a stop too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

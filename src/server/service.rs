@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::connection;
 use super::throttle::Throttles;
@@ -86,8 +86,8 @@ impl Service {
     }
 }
 
-/// Accepts connections until `stop` turns true, then lets those there are end.
-pub async fn serve(service: Arc<Service>, listener: Listener, mut stop: watch::Receiver<bool>) {
+/// Accepts connections until `stop` is cancelled, then lets those there are end.
+pub async fn serve(service: Arc<Service>, listener: Listener, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
@@ -102,7 +102,7 @@ pub async fn serve(service: Arc<Service>, listener: Listener, mut stop: watch::R
                 }
             },
             Some(_) = tasks.join_next() => {}
-            () = connection::stopped(&mut stop) => break,
+            () = stop.cancelled() => break,
         }
     }
     drop(listener);

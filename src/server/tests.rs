@@ -13,8 +13,8 @@ use jute::{
     Acl, Decode as _, Encode as _, ErrorCode, OpCode, Perms, SessionId, Xid, Zxid, begin_frame,
     decode_all, end_frame, split_frame,
 };
-use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
 
 use super::{LogLines, Service, Throttles, Word, Words, serve};
 use crate::clock::Clock;
@@ -44,7 +44,7 @@ impl Words for NoWords {
 struct Rig {
     service: Arc<Service>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     serving: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
@@ -79,8 +79,8 @@ impl Rig {
         });
         let listener = listener.listen(None).unwrap();
         let address = listener.address().unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(Arc::clone(&service), listener, stopped));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(Arc::clone(&service), listener, stop.clone()));
         Rig { service, address, stop, serving, _dir: dir }
     }
 
@@ -117,7 +117,7 @@ impl Rig {
     }
 
     async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         self.serving.await.unwrap();
         self.service.ensemble.stop().await;
     }

@@ -16,8 +16,8 @@ use jute::SessionId;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
 use rocksdb::{
-    Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, MemtableFactory, ReadOptions, ReadTier,
-    WriteBatch, WriteOptions,
+    Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, MemtableFactory,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::error::Latch;

@@ -36,8 +36,9 @@ pub const APPLY_BATCH_ENTRIES_MAX: usize = 256;
 /// Bytes of log entries written and synced in one go.
 pub const LOG_APPEND_BYTES_MAX: usize = 4 * MIB;
 
-/// Bytes of memtable after which the tree's image is flushed: it bounds what a restart replays.
-pub const TREE_FLUSH_BYTES: usize = 64 * MIB;
+/// Bytes of log entries after which the tree's image is flushed and they are purged: it bounds what a
+/// restart replays and what the log takes on disk.
+pub const LOG_FLUSH_BYTES: u64 = 64 * MIB as u64;
 
 /// Milliseconds after which the tree's image is flushed although it is small.
 pub const TREE_FLUSH_INTERVAL_MS: u64 = 60_000;

@@ -8,7 +8,7 @@ use jute::Xid;
 use super::Ensemble;
 use crate::clock::{Clock, RateLimit};
 use crate::config::limits::{
-    LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, TREE_FLUSH_BYTES, TREE_FLUSH_INTERVAL_MS,
+    LOG_FLUSH_BYTES, LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, TREE_FLUSH_INTERVAL_MS,
 };
 use crate::replica::{Incident, Replica};
 use crate::tree::{Admission, Holder, Origin, Submission, Write};
@@ -87,14 +87,16 @@ pub(super) async fn reap_nodes(
 pub(super) async fn flush_tree(ensemble: Arc<Ensemble>, snap_bytes_max: u64) {
     let mut since_flush_ms = 0;
     let mut flushed = ensemble.log_position();
+    let mut flushed_bytes = ensemble.appended_bytes();
     loop {
         tokio::time::sleep(Duration::from_millis(FLUSH_CHECK_MS)).await;
         since_flush_ms += FLUSH_CHECK_MS;
-        let unflushed = ensemble.unflushed_bytes();
-        let is_large = unflushed >= (TREE_FLUSH_BYTES as u64).min(snap_bytes_max);
+        let appended_bytes = ensemble.appended_bytes();
+        let is_large = appended_bytes - flushed_bytes >= LOG_FLUSH_BYTES.min(snap_bytes_max);
         let is_old = since_flush_ms >= TREE_FLUSH_INTERVAL_MS && ensemble.log_position() != flushed;
         if is_large || is_old {
             flushed = ensemble.log_position();
+            flushed_bytes = appended_bytes;
             since_flush_ms = 0;
             ensemble.trigger_flush().await;
         }

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry as _;
@@ -88,12 +89,18 @@ impl Tail {
 pub(super) struct RaftLog {
     store: LogStore,
     tail: Arc<Mutex<Tail>>,
+    appended_bytes: Arc<AtomicU64>,
     fault: Fault,
 }
 
 impl RaftLog {
     pub(super) fn new(store: LogStore, fault: Fault) -> RaftLog {
-        RaftLog { store, tail: Arc::default(), fault }
+        RaftLog { store, tail: Arc::default(), appended_bytes: Arc::default(), fault }
+    }
+
+    /// Counts the bytes of entries appended since the start.
+    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.appended_bytes)
     }
 
     /// Reads `[from, to)`: what is old from disk, the rest from memory.
@@ -240,6 +247,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
             for entry in entries {
                 let bytes = encode_entry(&entry);
                 let index = entry.index();
+                self.appended_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 tail.push(entry, bytes.len());
                 records.push((index, bytes));
             }

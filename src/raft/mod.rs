@@ -16,6 +16,7 @@ mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -81,6 +82,7 @@ pub struct Ensemble {
     submissions: mpsc::Sender<Submission>,
     sessions: Arc<Sessions>,
     store: TreeStore,
+    appended_bytes: Arc<AtomicU64>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -116,6 +118,7 @@ impl Ensemble {
             Applier::new(store.tree, Arc::clone(&replica), Arc::clone(&sessions), fault.clone())?;
         store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
         let log = RaftLog::new(store.log, fault.clone());
+        let appended_bytes = log.appended_bytes();
         let node_id = STANDALONE_ID << INCARNATION_BITS;
         let raft = RaftHandle::new(node_id, Arc::new(settings(config)?), NoNetwork, log, applier)
             .await
@@ -136,6 +139,7 @@ impl Ensemble {
             submissions,
             sessions,
             store: tree_store,
+            appended_bytes,
             tasks: parking_lot::Mutex::default(),
         });
         ensemble.take_up_duties(config, &replica, clock, proposer);
@@ -198,9 +202,9 @@ impl Ensemble {
         self.raft.metrics().borrow_watched().last_log_index
     }
 
-    /// Bytes of the tree's store that a restart would replay from the log.
-    fn unflushed_bytes(&self) -> u64 {
-        self.store.unflushed_bytes()
+    /// Bytes of log entries appended since the start.
+    fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
     }
 
     async fn trigger_flush(&self) {

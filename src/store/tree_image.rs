@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use jute::SessionId;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
 use rocksdb::{
     Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, MemtableFactory,
     ReadOptions, ReadTier, WriteBatch, WriteOptions,
@@ -191,15 +190,6 @@ impl TreeStore {
         Checkpoint::new(&inner.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
             .map_err(|error| inner.fault("making a checkpoint of the tree", &error))
-    }
-
-    /// Bytes of memory that committed but unflushed changes take, approximately.
-    pub fn unflushed_bytes(&self) -> u64 {
-        let bytes = |name: &&str| {
-            let column = self.inner.db.cf_handle(name)?;
-            self.inner.db.property_int_value_cf(column, CUR_SIZE_ALL_MEM_TABLES).ok().flatten()
-        };
-        TREE_COLUMNS.iter().filter_map(bytes).sum()
     }
 
     /// Bytes that the image takes on disk, approximately.

@@ -24,7 +24,9 @@ pub(crate) const ROOT: &str = "/fill";
 /// Nodes in one folder.
 const FOLDER_NODES: u64 = 1_000;
 /// Between two attempts to reach a server that starts.
-const ATTEMPT_PAUSE: Duration = Duration::from_millis(1);
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
+/// Attempts that wait for an answer at once.
+const ATTEMPTS_MAX: usize = 1_000;
 
 fn folder(number: u64) -> String {
     format!("{ROOT}/d-{number:05}")
@@ -100,22 +102,9 @@ fn say_memory(name: &str, pid: u32) -> Result<()> {
 /// Waits until the server answers a read, and tells how long that took and what it cost.
 pub(crate) async fn first_read(first: &FirstRead) -> Result<()> {
     let target = &first.server;
-    let mut unanswered = 0_u64;
-    let attempts = async {
-        loop {
-            match attempt(first).await {
-                Ok(()) => return,
-                Err(error) => {
-                    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-                    unanswered += u64::from(io != Some(io::ErrorKind::ConnectionRefused));
-                    tokio::time::sleep(ATTEMPT_PAUSE).await;
-                }
-            }
-        }
-    };
-    timeout(Duration::from_secs_f64(first.seconds), attempts)
-        .await
-        .context("no read is answered")?;
+    let patience = Duration::from_secs_f64(first.seconds);
+    let unanswered =
+        timeout(patience, until_answered(first)).await.context("no read is answered")??;
     let elapsed_ms = wall_ns().saturating_sub(first.since_ns) as f64 / 1e6;
     let pid: u32 = fs::read_to_string(&first.pid_file)?.trim().parse().context("the pid file")?;
     let cpu = process::cpu(pid)?;
@@ -129,7 +118,31 @@ pub(crate) async fn first_read(first: &FirstRead) -> Result<()> {
     say_memory(&target.name, pid)
 }
 
-async fn attempt(first: &FirstRead) -> Result<()> {
+/// Tries again and again; returns how many connections were accepted and then closed.
+///
+/// A starting server may accept a connection and never answer on it, so nobody waits for the
+/// attempt before; all go on, and the first to succeed counts.
+async fn until_answered(first: &FirstRead) -> Result<u64> {
+    let mut unanswered = 0;
+    let mut attempts = JoinSet::new();
+    let mut pause = tokio::time::interval(ATTEMPT_PAUSE);
+    loop {
+        tokio::select! {
+            _ = pause.tick(), if attempts.len() < ATTEMPTS_MAX => {
+                attempts.spawn(attempt(first.clone()));
+            }
+            Some(ended) = attempts.join_next() => match ended? {
+                Ok(()) => return Ok(unanswered),
+                Err(error) => {
+                    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+                    unanswered += u64::from(io != Some(io::ErrorKind::ConnectionRefused));
+                }
+            },
+        }
+    }
+}
+
+async fn attempt(first: FirstRead) -> Result<()> {
     let path = node(first.nodes.saturating_sub(1));
     let mut session = Session::open(first.server.address).await?;
     let reply = session.call(OpCode::GetData, &read(&path, false)).await?.succeeded(&path)?;

@@ -23,13 +23,17 @@ mod soak;
 mod stage;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
+
+/// Where free ports are looked for.
+const PORTS: Range<u16> = 20_000..30_000;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -53,11 +57,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::FirstRead(first) => runtime(threads)?.block_on(fill::first_read(first)),
         Command::Soak(soak) => runtime(threads)?.block_on(soak::run(soak)),
         Command::FreePort => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            report::say(&listener.local_addr()?.port().to_string());
+            report::say(&free_port()?.to_string());
             Ok(())
         }
     }
+}
+
+/// A port that nobody listens on, below those that the kernel gives to clients: a client that keeps
+/// trying to reach a server that starts may be given the server's own port, and reach itself.
+fn free_port() -> Result<u16> {
+    let from = PORTS.start + (std::process::id() % PORTS.len() as u32) as u16;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (from..PORTS.end).chain(PORTS.start..from).find(is_free).context("no port is free")
 }
 
 /// A runtime of so many threads; one thread needs no other to wake it.

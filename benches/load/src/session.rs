@@ -110,6 +110,7 @@ impl Session {
     pub(crate) async fn open_with(address: SocketAddr, timeout_ms: i32) -> Result<Session> {
         let connect = TcpStream::connect(address);
         let stream = timeout(PATIENCE, connect).await.context("connecting takes too long")??;
+        ensure!(stream.local_addr()? != stream.peer_addr()?, "the connection reached itself");
         stream.set_nodelay(true)?;
         let mut session =
             Session { stream, input: BytesMut::new(), events: VecDeque::new(), requests: 0 };

@@ -27,7 +27,6 @@ use crate::store::LogStore;
 
 /// Names under which the store keeps what belongs to the log.
 const VOTE: &str = "vote";
-const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
 
 /// Bytes of entries kept in memory for those who read the end of the log.
@@ -196,6 +195,8 @@ impl RaftLogReader<TypeConfig> for RaftLog {
     }
 }
 
+/// What is committed is not noted down: it would be a write of its own behind every sync, and a start
+/// finds it out again by electing a leader.
 impl RaftLogStorage<TypeConfig> for RaftLog {
     type LogReader = RaftLog;
 
@@ -218,22 +219,6 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let bytes = encode_vote(vote);
         self.durably(|done| self.store.put_state(VOTE, bytes, true, done)).await
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        // A hint for the next start; it need not be durable.
-        let fault = self.fault.clone();
-        let done = move |result: Result<(), crate::store::StoreError>| {
-            if let Err(error) = result {
-                fault.raise(&error);
-            }
-        };
-        self.store.put_state(COMMITTED, encode_log_id(committed.as_ref()), false, Box::new(done));
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        self.log_id_of(COMMITTED)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>

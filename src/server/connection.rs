@@ -96,6 +96,7 @@ impl Connection {
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
         tokio::pin!(sessionless);
+        let mut is_ending = false;
         loop {
             let more = match self.handle_input().await {
                 Ok(more) => more,
@@ -107,6 +108,12 @@ impl Connection {
             }
             if closing == Some(Closing::AfterFlush) {
                 self.phase = Phase::Ending;
+                if !is_ending {
+                    // No session times out that could end a client which takes nothing any more.
+                    is_ending = true;
+                    let limit = Duration::from_millis(sessionless_ms);
+                    sessionless.as_mut().reset(tokio::time::Instant::now() + limit);
+                }
                 if self.output.is_empty() {
                     // The client reads the end of the stream after the last reply.
                     let _ = writer.shutdown().await;
@@ -115,7 +122,7 @@ impl Connection {
             }
             let wants_input = self.wants_input();
             let has_output = !self.output.is_empty();
-            let has_session = !matches!(self.phase, Phase::AwaitingConnect);
+            let has_session = matches!(self.phase, Phase::Opening(_) | Phase::Open(_));
             tokio::select! {
                 biased;
                 written = writer.write_buf(&mut self.output), if has_output => match written {
@@ -145,7 +152,7 @@ impl Connection {
     fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Ending => false,
-            _ if self.output.len() > UNSENT_BYTES => false,
+            _ if self.unsent_bytes() > UNSENT_BYTES => false,
             Phase::Opening(_) => self.input.len() < READ_AHEAD_BYTES,
             Phase::AwaitingConnect | Phase::Open(_) => {
                 self.stalled.is_none() || self.input.len() < READ_AHEAD_BYTES
@@ -153,10 +160,15 @@ impl Connection {
         }
     }
 
+    /// Bytes that the client has not taken yet.
+    fn unsent_bytes(&self) -> usize {
+        self.output.len() + self.outbox.waiting_bytes()
+    }
+
     /// Handles what was read, as far as it goes; tells whether there is more that could be handled.
     async fn handle_input(&mut self) -> Result<bool, End> {
         for _ in 0..CONNECTION_REQUESTS_PER_TURN_MAX {
-            if self.output.len() > UNSENT_BYTES || self.outbox.is_closing() {
+            if self.unsent_bytes() > UNSENT_BYTES || self.outbox.is_closing() {
                 return Ok(false);
             }
             let step = match self.phase {

@@ -11,13 +11,16 @@ use rookeeper::clock::Clock;
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener};
 use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
-use rookeeper::server::{Service, serve};
+use rookeeper::server::{LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
 use rookeeper::tree::Holder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a server that could not start or had to stop. Upstream's for an unexpected error.
 const EXIT_FAILURE: u8 = 1;
@@ -106,6 +109,8 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         replica,
         ensemble: Arc::clone(&ensemble),
         words: Arc::new(words),
+        throttles: Arc::new(Throttles::new(&config, clock.monotonic_ms())),
+        log_lines: LogLines::new(clock),
         clock,
         connections: AtomicU64::new(0),
     });
@@ -131,12 +136,13 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn open_store(config: &Config) -> Result<Store, Box<dyn std::error::Error>> {
-    if !config.data_dir_autocreate && !config.data_dir.exists() {
-        let dir = config.data_dir.display();
-        return Err(format!(
-            "dataDir={dir} does not exist and datadir.autocreate=false; create it"
-        )
-        .into());
+    let dirs = [("dataDir", &config.data_dir), ("dataLogDir", &config.data_log_dir)];
+    if let Some((key, dir)) = dirs.into_iter().find(|(_, dir)| !dir.exists())
+        && !config.data_dir_autocreate
+    {
+        let dir = dir.display();
+        let problem = format!("{key}={dir} does not exist and datadir.autocreate=false; create it");
+        return Err(problem.into());
     }
     let log_dir = (config.data_log_dir != config.data_dir).then_some(config.data_log_dir.as_path());
     Ok(Store::open(&config.data_dir, log_dir)?)
@@ -163,4 +169,31 @@ fn announce(address: SocketAddr, config: &Config) {
         env!("CARGO_PKG_VERSION"),
         config.data_dir.display()
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_autocreate_a_missing_directory_is_named_and_not_created() {
+        let home = tempfile::tempdir().unwrap();
+        let there = home.path().join("there");
+        std::fs::create_dir(&there).unwrap();
+        let missing = home.path().join("missing");
+        let open = |data_dir: &std::path::Path, log_dir: &std::path::Path, create: bool| {
+            let (data_dir, data_log_dir) = (data_dir.to_owned(), log_dir.to_owned());
+            let data_dir_autocreate = create;
+            let config = Config::embedded_default();
+            open_store(&Config { data_dir, data_log_dir, data_dir_autocreate, ..config })
+        };
+
+        let data = open(&missing, &missing, false).map(drop).unwrap_err().to_string();
+        let log = open(&there, &missing, false).map(drop).unwrap_err().to_string();
+
+        assert!(data.starts_with("dataDir=") && log.starts_with("dataLogDir="), "{data}, {log}");
+        assert!(!missing.exists());
+        assert!(open(&there, &there, false).is_ok());
+        assert!(open(&missing, &missing, true).is_ok());
+    }
 }

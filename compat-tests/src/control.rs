@@ -103,11 +103,7 @@ impl Control {
     /// No answer.
     pub fn call(&mut self, op: OpCode, record: &impl Encode) -> Result<(i64, Result<Bytes, i32>)> {
         self.xid += 1;
-        let xid = match op {
-            OpCode::Auth => Xid::AUTH,
-            OpCode::Ping => Xid::PING,
-            _ => Xid(self.xid),
-        };
+        let xid = if op == OpCode::Auth { Xid::AUTH } else { Xid(self.xid) };
         let mut out = BytesMut::new();
         let start = begin_frame(&mut out);
         RequestHeader { xid, op: op as i32 }.encode(&mut out);

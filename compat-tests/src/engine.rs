@@ -16,7 +16,7 @@ use crate::script::Down;
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,12 +112,11 @@ impl Wire for TcpWire {
                 buffer.extend_from_slice(bytes.get(..length).unwrap_or_default());
                 Received::Bytes
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
-                    Received::Nothing
-                }
-                _ => Received::End,
-            },
+            Err(error) => {
+                let is_early = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted]
+                    .contains(&error.kind());
+                if is_early { Received::Nothing } else { Received::End }
+            }
         }
     }
 }

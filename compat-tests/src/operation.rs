@@ -73,7 +73,7 @@ impl Args {
     }
 
     /// Takes the next token without a key.
-    pub fn next(&mut self) -> Option<Value> {
+    pub fn value(&mut self) -> Option<Value> {
         let index = self.tokens.iter().position(|token| token.key.is_none())?;
         Some(self.tokens.remove(index).value)
     }
@@ -152,22 +152,24 @@ fn atom(token: Token) -> Result<Atom> {
             Value::Null | Value::Bare(_) => bail!("what is {:?}?", token.value),
         };
     };
-    let number = || match &token.value {
-        Value::Bare(text) => text.parse::<i64>().with_context(|| format!("{key}={text}")),
-        _ => bail!("{key} is no number"),
-    };
+    let number = || bare(&token.value)?.parse::<i64>().with_context(|| key.clone());
     Ok(match key.as_str() {
         "i32" => Atom::I32(i32::try_from(number()?)?),
         "i64" => Atom::I64(number()?),
         "bool" => Atom::Bool(number()? != 0),
         "str" => text(Some(token.value))?,
         "buf" => buffer(token.value)?,
-        "zxid" => match token.value {
-            Value::Bare(name) => Atom::Zxid(name),
-            _ => bail!("zxid is no name"),
-        },
+        "zxid" => Atom::Zxid(bare(&token.value)?.to_owned()),
         _ => bail!("unknown kind of field: {key}"),
     })
+}
+
+/// The text of a bare word.
+fn bare(value: &Value) -> Result<&str> {
+    match value {
+        Value::Bare(text) => Ok(text),
+        Value::Null | Value::Quoted(_) | Value::Hex(_) => bail!("{value:?} is no bare word"),
+    }
 }
 
 /// A string field; bytes that are no text are sent as they are.
@@ -317,33 +319,33 @@ fn body(name: &str, args: &mut Args, subs: &[Operation]) -> Result<Vec<Atom>> {
     let version = |args: &mut Args| Ok::<_, anyhow::Error>(args.number("version")?.unwrap_or(-1));
     Ok(match name {
         "create" | "create2" | "createContainer" | "createTTL" => create(name, args)?,
-        "delete" | "check" => vec![text(args.next())?, Atom::I32(version(args)?)],
+        "delete" | "check" => vec![text(args.value())?, Atom::I32(version(args)?)],
         "exists" | "getData" | "getChildren" | "getChildren2" => {
-            vec![text(args.next())?, Atom::Bool(args.flag("watch"))]
+            vec![text(args.value())?, Atom::Bool(args.flag("watch"))]
         }
         "setData" => {
-            let path = text(args.next())?;
-            let data = buffer(args.next().context("data is missing")?)?;
+            let path = text(args.value())?;
+            let data = buffer(args.value().context("data is missing")?)?;
             vec![path, data, Atom::I32(version(args)?)]
         }
         "setACL" => {
-            let mut body = vec![text(args.next())?];
+            let mut body = vec![text(args.value())?];
             body.extend(acl(args.named("acl"))?);
             body.push(Atom::I32(version(args)?));
             body
         }
-        "getACL" | "sync" | "getEphemerals" | "getAllChildrenNumber" => vec![text(args.next())?],
-        "addWatch" => vec![text(args.next())?, choice(args, WATCH_MODES, "mode")?],
+        "getACL" | "sync" | "getEphemerals" | "getAllChildrenNumber" => vec![text(args.value())?],
+        "addWatch" => vec![text(args.value())?, choice(args, WATCH_MODES, "mode")?],
         "checkWatches" | "removeWatches" => {
-            vec![text(args.next())?, choice(args, WATCH_TYPES, "type")?]
+            vec![text(args.value())?, choice(args, WATCH_TYPES, "type")?]
         }
         "setWatches" => set_watches(args, &["data", "exist", "child"])?,
         "setWatches2" => set_watches(args, &["data", "exist", "child", "persistent", "recursive"])?,
         "addauth" => {
-            let scheme = text(args.next())?;
-            vec![Atom::I32(0), scheme, buffer(args.next().context("credentials are missing")?)?]
+            let scheme = text(args.value())?;
+            vec![Atom::I32(0), scheme, buffer(args.value().context("credentials are missing")?)?]
         }
-        "sasl" => vec![buffer(args.next().context("the token is missing")?)?],
+        "sasl" => vec![buffer(args.value().context("the token is missing")?)?],
         "reconfig" => reconfig(args)?,
         "multi" | "multiRead" => multi(subs),
         "ping" | "close" | "closeSession" | "whoAmI" => Vec::new(),
@@ -352,14 +354,14 @@ fn body(name: &str, args: &mut Args, subs: &[Operation]) -> Result<Vec<Atom>> {
 }
 
 fn create(name: &str, args: &mut Args) -> Result<Vec<Atom>> {
-    let path = text(args.next())?;
+    let path = text(args.value())?;
     let default = match name {
         "createContainer" => 4,
         "createTTL" => 5,
         _ => 0,
     };
     let flags = mode(args, default)?;
-    let data = args.next().map_or(Ok(Atom::Buffer(Some(Vec::new()))), buffer)?;
+    let data = args.value().map_or(Ok(Atom::Buffer(Some(Vec::new()))), buffer)?;
     let mut body = vec![path, data];
     body.extend(acl(args.named("acl"))?);
     body.push(flags);

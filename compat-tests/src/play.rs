@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
+use jute::reply::ReplyHeader;
 use jute::request::{ConnectRequest, RequestHeader};
-use jute::{Encode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame};
+use jute::{Encode, ErrorCode, OpCode, SessionId, Xid, Zxid, begin_frame, end_frame, split_frame};
 
 use crate::control::{Control, FRAME_BYTES_MAX, now};
 use crate::engine::{Engine, Received, Wire};
@@ -25,7 +26,7 @@ use crate::{render, word};
 /// How long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a server may take to close a connection whose handshake it refused.
+/// How long a server may take to close a connection after the last it has to say.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What came of a script.
@@ -53,8 +54,8 @@ enum Stage {
     /// Nothing came yet; `true` if a handshake was sent.
     Fresh(bool),
     Open,
-    /// The server answered that there is no such session.
-    Refused,
+    /// The server has said what it says before it closes a connection.
+    Ending,
 }
 
 /// A client that is connected.
@@ -97,10 +98,9 @@ impl Client {
             }
             let left = deadline.saturating_duration_since(now());
             match self.wire.receive(&mut self.buffer, left) {
-                Received::Bytes => {}
                 Received::End => return Ok(Next::End),
                 Received::Nothing if now() >= deadline => return Ok(Next::Nothing),
-                Received::Nothing => {}
+                Received::Bytes | Received::Nothing => {}
             }
         }
     }
@@ -150,6 +150,23 @@ pub fn play(script: &Script, engine: &mut dyn Engine, root: &str) -> Result<Play
     Ok(Played { transcripts, is_clean })
 }
 
+/// Whether `frame` answers a ping.
+fn is_ping_reply(frame: &Bytes) -> bool {
+    render::header(frame).is_some_and(|header| header.xid == Xid::PING)
+}
+
+/// Whether a server closes the connection behind a reply with `header` to operation `number`.
+///
+/// What it still sends before it does so is a matter of chance, so it is better not to ask.
+fn ends_connection(header: &ReplyHeader, number: Option<i32>) -> bool {
+    match ErrorCode::from_number(header.error) {
+        Some(ErrorCode::AuthFailed | ErrorCode::SessionClosedRequireAuth) => true,
+        Some(ErrorCode::Unimplemented) => header.zxid == Zxid::NONE,
+        Some(ErrorCode::Ok) => number == Some(OpCode::CloseSession as i32),
+        _ => false,
+    }
+}
+
 /// Creates the root node; gives the zxid after which the script begins.
 fn prepare(engine: &mut dyn Engine, root: &str) -> Result<i64> {
     let mut control = Control::connect(engine, None)?.context("no session")?;
@@ -173,6 +190,7 @@ impl Play<'_> {
         }
         self.read_owed()?;
         self.ask_for_more()?;
+        self.see_ends()?;
         let mut lines = std::mem::take(&mut self.words);
         for (name, mut told) in std::mem::take(&mut self.told) {
             if self.unordered.contains(&name) {
@@ -193,12 +211,19 @@ impl Play<'_> {
     }
 
     fn act(&mut self, name: &str, action: &ClientAction) -> Result<()> {
+        let dials = matches!(action, ClientAction::Connect(_) | ClientAction::Tcp);
+        if dials == self.clients.contains_key(name) {
+            self.tell(name, if dials { "is connected already" } else { "is not connected" });
+            return Ok(());
+        }
         match action {
-            ClientAction::Connect(connect) => {
-                let payload = self.handshake(connect)?;
-                self.dial(name, true)?;
-                self.client(name)?.send_frame(&payload);
-            }
+            ClientAction::Connect(connect) => match self.handshake(connect) {
+                Ok(payload) => {
+                    self.dial(name, true)?;
+                    self.client(name)?.send_frame(&payload);
+                }
+                Err(error) => self.tell(name, format!("cannot connect: {error}")),
+            },
             ClientAction::Tcp => self.dial(name, false)?,
             ClientAction::Send(send) => self.send(name, send)?,
             ClientAction::Frame(atoms) => {
@@ -209,9 +234,7 @@ impl Play<'_> {
                 let bytes = self.bytes(atoms)?;
                 self.client(name)?.wire.send(&bytes);
             }
-            ClientAction::Hangup => {
-                self.clients.remove(name).with_context(|| format!("{name} is not connected"))?;
-            }
+            ClientAction::Hangup => drop(self.clients.remove(name)),
             ClientAction::Quiet => self.client(name)?.is_quiet = true,
             ClientAction::Awake => self.client(name)?.is_quiet = false,
             ClientAction::Await { frames, within } => self.wait_for(name, *frames, *within)?,
@@ -223,7 +246,6 @@ impl Play<'_> {
     }
 
     fn dial(&mut self, name: &str, handshake_sent: bool) -> Result<()> {
-        ensure!(!self.clients.contains_key(name), "{name} is connected already");
         let wire = self.engine.dial()?;
         self.clients.insert(name.to_owned(), Client::new(wire, handshake_sent));
         Ok(())
@@ -240,13 +262,14 @@ impl Play<'_> {
     fn handshake(&self, connect: &Connect) -> Result<BytesMut> {
         let (id, known) = match &connect.session {
             None => (0, vec![0; 16]),
-            Some(name) => match name.parse() {
-                Ok(id) => (id, vec![0; 16]),
-                Err(_) => {
+            Some(name) => {
+                if let Ok(id) = name.parse() {
+                    (id, vec![0; 16])
+                } else {
                     let session = self.names.session(name)?;
                     (session.id, session.password.clone())
                 }
-            },
+            }
         };
         let password = match &connect.password {
             None => Some(known),
@@ -280,7 +303,7 @@ impl Play<'_> {
             "short" => {
                 right.pop();
             }
-            session => right = self.names.session(session)?.password.clone(),
+            session => right.clone_from(&self.names.session(session)?.password),
         }
         Ok(right)
     }
@@ -330,12 +353,17 @@ impl Play<'_> {
         if let Stage::Fresh(_) = client.stage {
             let line = render::connect_response(&mut self.names, name, frame);
             let is_refused = line.contains(" session=0 ");
-            client.stage = if is_refused { Stage::Refused } else { Stage::Open };
+            client.stage = if is_refused { Stage::Ending } else { Stage::Open };
             self.tell(name, line);
             return Ok(());
         }
-        let xid = render::header(frame).map(|header| header.xid.0);
+        let header = render::header(frame);
+        let xid = header.as_ref().map(|header| header.xid.0);
         let index = client.owed.iter().position(|owed| Some(owed.xid) == xid);
+        let number = index.and_then(|index| client.owed.get(index)).map(|owed| owed.number);
+        if header.is_some_and(|header| ends_connection(&header, number)) {
+            client.stage = Stage::Ending;
+        }
         if xid == Some(Xid::NOTIFICATION.0) && index.is_none() {
             let line = render::event(&self.names, frame);
             self.tell(name, line);
@@ -346,8 +374,11 @@ impl Play<'_> {
             self.tell(name, line);
             return Ok(());
         };
+        let is_unordered = self.unordered.contains(name);
         let note = match xid {
-            Some(xid) if owed.is_chosen || index != Some(0) => format!(" xid={xid}"),
+            Some(xid) if owed.is_chosen || (index != Some(0) && !is_unordered) => {
+                format!(" xid={xid}")
+            }
             _ => String::new(),
         };
         let asked = render::Asked {
@@ -414,13 +445,28 @@ impl Play<'_> {
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Reads to the end what is about to end.
+    fn see_ends(&mut self) -> Result<()> {
+        let is_ending = |(_, client): &(&String, &Client)| client.stage == Stage::Ending;
+        let names: Vec<String> =
+            self.clients.iter().filter(is_ending).map(|(name, _)| name.clone()).collect();
+        for name in names {
             let deadline = now() + CLOSE_TIMEOUT;
-            while let Some(client) = self.clients.get(&name)
-                && client.stage == Stage::Refused
+            while let Some(client) = self.clients.get_mut(&name)
+                && client.stage == Stage::Ending
             {
-                if let Next::Nothing = self.read_one(&name, deadline)? {
-                    self.tell(&name, "stays open");
-                    break;
+                match client.next(deadline)? {
+                    Next::Frame(frame) if is_ping_reply(&frame) => {}
+                    Next::Frame(frame) => self.hear(&name, &frame)?,
+                    Next::End => self.end(&name),
+                    Next::Nothing => {
+                        client.stage = Stage::Open;
+                        self.tell(&name, "stays open");
+                    }
                 }
             }
         }
@@ -442,13 +488,8 @@ impl Play<'_> {
             let deadline = now() + ANSWER_TIMEOUT;
             loop {
                 match self.client(&name)?.next(deadline)? {
-                    Next::Frame(frame) => {
-                        let header = render::header(&frame);
-                        if header.as_ref().is_some_and(|header| header.xid == Xid::PING) {
-                            break;
-                        }
-                        self.hear(&name, &frame)?;
-                    }
+                    Next::Frame(frame) if is_ping_reply(&frame) => break,
+                    Next::Frame(frame) => self.hear(&name, &frame)?,
                     Next::End => {
                         self.end(&name);
                         break;
@@ -491,3 +532,6 @@ impl Play<'_> {
         control.close().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

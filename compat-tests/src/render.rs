@@ -280,7 +280,8 @@ pub fn reply(names: &mut Names, asked: &Asked<'_>, frame: &Bytes) -> Vec<String>
         }
     };
     if let Some(first) = lines.first_mut() {
-        *first = format!("{head} {first}").trim_end().to_owned();
+        let line = format!("{head} {first}");
+        line.trim_end().clone_into(first);
         if !rest.is_empty() {
             let _ = write!(first, " and {}", hex(&rest));
         }

@@ -18,6 +18,9 @@ pub const CHECKLIST: RangeInclusive<u32> = 1..=90;
 /// Stands for what is to be recorded.
 const UNRECORDED: &str = "?";
 
+/// Stands for whatever is told in the step.
+pub const WHATEVER: &str = "*";
+
 /// What an expected line is indented with.
 pub const INDENT: &str = "    ";
 
@@ -162,7 +165,7 @@ pub enum Action {
 pub struct Step {
     /// Line number of the first action.
     pub line: usize,
-    /// What is done, each with the last line it is written on.
+    /// What is done, in this order.
     pub actions: Vec<Action>,
     /// What is expected; without a judge it holds for both.
     pub expected: Vec<(Option<Judge>, String)>,
@@ -181,11 +184,14 @@ impl Step {
     }
 }
 
-/// A line of the file: kept as it is, or an expectation of a step.
+/// A line of the file.
 #[derive(Debug)]
 enum Line {
+    /// A comment or a blank line.
     Kept(String),
-    LastOfStep(String, usize),
+    /// Something that is done in the step of this number.
+    Action(String, usize),
+    /// What is expected; a recording writes it anew.
     Expected,
 }
 
@@ -272,7 +278,7 @@ impl Script {
             } else {
                 open.pending.push((tokens, Vec::new()));
             }
-            self.lines.push(Line::LastOfStep(line.to_owned(), self.steps.len()));
+            self.lines.push(Line::Action(line.to_owned(), self.steps.len()));
             return Ok(());
         }
         self.lines.push(Line::Kept(line.to_owned()));
@@ -301,7 +307,7 @@ impl Script {
                 }
             }
         } else if self.title.is_empty() {
-            self.title = comment.to_owned();
+            comment.clone_into(&mut self.title);
         }
         Ok(())
     }
@@ -337,13 +343,13 @@ impl Script {
             let (line, step) = match line {
                 Line::Expected => continue,
                 Line::Kept(line) => (line, None),
-                Line::LastOfStep(line, step) => (line, Some(*step)),
+                Line::Action(line, step) => (line, Some(*step)),
             };
             text.push_str(line);
             text.push('\n');
             let following = self.lines.get(index + 1);
             let is_last = !matches!((step, following),
-                (Some(step), Some(Line::LastOfStep(_, next))) if step == *next);
+                (Some(step), Some(Line::Action(_, next))) if step == *next);
             if let Some(step) = step.filter(|_| is_last) {
                 self.push_expectations(&mut text, step, judge, transcripts);
                 // Without a line in between, the next action would belong to this step.
@@ -354,7 +360,7 @@ impl Script {
                             .iter()
                             .skip(index + 1)
                             .find(|line| !matches!(line, Line::Expected)),
-                        Some(Line::LastOfStep(..))
+                        Some(Line::Action(..))
                     )
                 {
                     text.push('\n');
@@ -379,16 +385,21 @@ impl Script {
             text.push('\n');
         };
         if step.differs.is_none() {
-            transcript.iter().for_each(|line| push("", line));
+            for line in transcript {
+                push("", line);
+            }
             return;
         }
         for other in Judge::ALL {
             let prefix = format!("{}| ", other.name());
-            if other == judge {
-                transcript.iter().for_each(|line| push(&prefix, line));
+            let expected = step.expected_of(other);
+            let lines = if other == judge && expected != [WHATEVER] {
+                transcript.iter().map(String::as_str).collect()
             } else {
-                let expected = step.expected_of(other);
-                expected.iter().for_each(|line| push(&prefix, line));
+                expected
+            };
+            for line in lines {
+                push(&prefix, line);
             }
         }
     }

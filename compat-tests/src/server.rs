@@ -3,6 +3,7 @@
 //! It never touches a process that it did not start, and never waits without a limit.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::engine::{Engine, Received, Tcp, Wire};
 use crate::script::{Down, Judge};
 
 /// How long Rookeeper may take until it serves.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long it may take to heed SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -119,7 +120,7 @@ impl Server {
         let mut config =
             format!("dataDir={}\nclientPort={}\n", path.join("data").display(), self.port);
         for (key, value) in &self.settings {
-            config.push_str(&format!("{key}={value}\n"));
+            writeln!(config, "{key}={value}")?;
         }
         std::fs::write(path.join("zoo.cfg"), config)?;
         let log = File::options().create(true).append(true).open(path.join("log"))?;

@@ -117,7 +117,7 @@ fn escape<'a>(rest: &'a str, bytes: &mut Vec<u8>) -> Result<&'a str> {
 ///
 /// Anything else.
 pub fn hex(digits: &str) -> Result<Vec<u8>> {
-    ensure!(digits.len() % 2 == 0, "odd number of hexadecimal digits: {digits}");
+    ensure!(digits.len().is_multiple_of(2), "odd number of hexadecimal digits: {digits}");
     digits
         .as_bytes()
         .chunks(2)

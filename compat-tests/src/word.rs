@@ -48,12 +48,13 @@ pub fn ask(word: &Word, engine: &mut dyn Engine, names: &Names) -> Result<Vec<St
 fn shape(word: &Word, answer: &str, names: &Names) -> Vec<String> {
     let mut lines: Vec<String> = answer
         .lines()
+        .map(|line| named(line, names))
         .filter(|line| match &word.only {
             None => true,
             Some(only) => only.iter().any(|wanted| wanted == key(line)),
         })
         .map(|line| {
-            let line = if word.keys { key(line).to_owned() } else { named(line, names) };
+            let line = if word.keys { key(&line).to_owned() } else { line };
             let line = if word.exact { line } else { masked(&line) };
             format!("| {}", line.replace('\t', "\\t")).trim_end().to_owned()
         })
@@ -70,8 +71,9 @@ fn shape(word: &Word, answer: &str, names: &Names) -> Vec<String> {
     lines
 }
 
-/// What stands before the first `=`, tab or colon.
+/// What stands before the first `=`, tab or colon, an indentation apart.
 fn key(line: &str) -> &str {
+    let line = line.trim_start_matches('\t');
     line.split(['=', '\t', ':']).next().unwrap_or(line)
 }
 

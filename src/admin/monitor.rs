@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use super::java_text;
 use super::report::Monitor;
+use crate::replica::Incident;
 
 /// The value of a gauge.
 pub(super) enum Number {
@@ -22,8 +23,10 @@ pub(super) enum Number {
 pub(super) enum Shape {
     /// One number, told by the report.
     Gauge(fn(&Monitor) -> Number),
-    /// One number that only grows.
+    /// One number that only grows, and is not measured here.
     Counter,
+    /// One number that only grows.
+    Counted(Incident),
     /// Mean, extremes, count and sum.
     Summary,
     /// These, and percentiles.
@@ -62,21 +65,21 @@ pub(super) const METRICS: &[Metric] = &[
     gauge("uptime", |m| Number::Whole(m.uptime_ms)),
     gauge("open_file_descriptor_count", |m| Number::Whole(m.files_open)),
     gauge("max_file_descriptor_count", |m| Number::Whole(m.files_max)),
-    // This server has no local sessions, no TLS, whose failed handshakes are the only failures of
-    // authentication that upstream counts, and does not drop connections at random.
+    gauge("connection_drop_probability", |m| Number::Real(m.server.stats.drop_probability)),
+    // This server has no local sessions and no TLS, whose failed handshakes are the only failures of
+    // authentication that upstream counts.
     gauge("local_sessions", |_| Number::Whole(0)),
     gauge("auth_failed_count", |_| Number::Whole(0)),
     gauge("outstanding_tls_handshake", |_| Number::Whole(0)),
     gauge("non_mtls_local_conn_count", |_| Number::Whole(0)),
     gauge("non_mtls_remote_conn_count", |_| Number::Whole(0)),
-    gauge("connection_drop_probability", |_| Number::Real(0.0)),
     counter("add_dead_watcher_stall_time"),
     counter("bytes_received_count"),
     counter("cnxn_closed_without_zk_server_running"),
     counter("commit_count"),
     counter("connection_drop_count"),
-    counter("connection_rejected"),
-    counter("connection_request_count"),
+    counted("connection_rejected", Incident::ConnectionRejected),
+    counted("connection_request_count", Incident::ConnectionRequest),
     counter("connection_revalidate_count"),
     counter("dead_watchers_cleared"),
     counter("dead_watchers_queued"),
@@ -86,7 +89,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter("ensemble_auth_skip"),
     counter("ensemble_auth_success"),
     counter("insecure_admin_count"),
-    counter("large_requests_rejected"),
+    counted("large_requests_rejected", Incident::LargeRequestRejected),
     counter("learner_commit_received_count"),
     counter("learner_proposal_received_count"),
     counter("looking_count"),
@@ -96,7 +99,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter("proposal_count"),
     counter("quit_leading_due_to_disloyal_voter"),
     counter("request_commit_queued"),
-    counter("request_throttle_wait_count"),
+    counted("request_throttle_wait_count", Incident::RequestThrottled),
     counter("requests_not_forwarded_to_commit_processor"),
     counter("response_bytes"),
     counter("response_packet_cache_hits"),
@@ -106,17 +109,17 @@ pub(super) const METRICS: &[Metric] = &[
     counter("restore_error_count"),
     counter("restore_rate_limited_count"),
     counter("revalidate_count"),
-    counter("sessionless_connections_expired"),
+    counted("sessionless_connections_expired", Incident::SessionlessExpired),
     counter("skip_learner_request_to_next_processor_count"),
     counter("snap_count"),
     counter("snapshot_error_count"),
     counter("snapshot_rate_limited_count"),
     counter("stale_replies"),
-    counter("stale_requests"),
-    counter("stale_requests_dropped"),
-    counter("stale_sessions_expired"),
+    counted("stale_requests", Incident::StaleRequest),
+    counted("stale_requests_dropped", Incident::StaleRequestDropped),
+    counted("stale_sessions_expired", Incident::SessionExpired),
     counter("sync_processor_request_queued"),
-    counter("throttled_ops"),
+    counted("throttled_ops", Incident::ThrottledOp),
     counter("tls_handshake_exceeded"),
     counter("unrecoverable_error_count"),
     counter("unsuccessful_handshake"),
@@ -196,6 +199,10 @@ const fn counter(name: &'static str) -> Metric {
     Metric { name, shape: Shape::Counter }
 }
 
+const fn counted(name: &'static str, incident: Incident) -> Metric {
+    Metric { name, shape: Shape::Counted(incident) }
+}
+
 const fn summary(name: &'static str) -> Metric {
     Metric { name, shape: Shape::Summary }
 }
@@ -219,6 +226,9 @@ pub(super) fn mntr(version: &str, monitor: &Monitor) -> String {
                 Number::Real(value) => line(&mut text, metric.name, java_text::mean(value)),
             },
             Shape::Counter => line(&mut text, metric.name, 0),
+            Shape::Counted(incident) => {
+                line(&mut text, metric.name, monitor.server.stats.count_of(incident));
+            }
             Shape::Summary => untouched(&mut text, metric.name, SUMMARY_PARTS),
             Shape::Percentiles => {
                 untouched(&mut text, metric.name, SUMMARY_PARTS);

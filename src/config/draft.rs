@@ -68,7 +68,6 @@ pub(super) fn defaults() -> Config {
         skip_acl: false,
         enforce_quota: false,
         extended_types_enabled: false,
-        emulate_353_ttl_nodes: false,
         reconfig_enabled: false,
         read_only_mode: false,
         digest_auth_enabled: true,
@@ -102,7 +101,6 @@ fn connection_throttle() -> ConnectionThrottle {
         weight_enabled: false,
         global_session_weight: 3,
         renew_session_weight: 2,
-        local_session_weight: 1,
     }
 }
 

@@ -348,10 +348,10 @@ Property {
         Honoured, "All large requests together.";
     "request_throttle_max_requests" ["requests"] "0"
         Form::Int { min: 0, max: I32_MAX, set: |d, v| put(&mut d.config.request_throttle.max_requests, v) },
-        Honoured, "Requests under way above which new ones wait; 0, never.";
+        Honoured, "Requests under way at most, others wait for their turn; 0, any number.";
     "request_throttle_stall_time" ["ms"] "100"
         Form::Int { min: 1, max: I32_MAX, set: |d, v| put(&mut d.config.request_throttle.stall_time_ms, v) },
-        Honoured, "How long one waits at most.";
+        Honoured, "Time between two looks at a request that waits.";
     "request_throttle_drop_stale" [""] "true" Form::Flag(|d, v| d.config.request_throttle.drop_stale = v),
         Honoured, "Whether a stale request is dropped.";
     "request_stale_connection_check" [""] "true"
@@ -382,10 +382,10 @@ Property {
         Honoured, "Added to the drop probability when no token is left.";
     "connection_throttle_drop_decrease" [""] "0.002"
         Form::Real { min: 0.0, max: 1.0, set: |d, v| d.config.connection_throttle.drop_decrease = v },
-        Honoured, "Taken from it when tokens are left.";
+        Honoured, "Taken from it when the bucket is full, or as full as the ratio asks.";
     "connection_throttle_decrease_ratio" [""] "0"
         Form::Real { min: 0.0, max: 1.0, set: |d, v| d.config.connection_throttle.decrease_ratio = v },
-        Honoured, "Share of tokens left above which it is lowered.";
+        Honoured, "Share of tokens that may be taken while it is lowered; 0, none.";
     "connection_throttle_weight_enabled" [""] "false"
         Form::Flag(|d, v| d.config.connection_throttle.weight_enabled = v),
         Honoured, "Whether a handshake takes as many tokens as its weight.";
@@ -396,8 +396,8 @@ Property {
         Form::Int { min: 1, max: I32_MAX, set: |d, v| put(&mut d.config.connection_throttle.renew_session_weight, v) },
         Honoured, "Weight of a session that comes back.";
     "connection_throttle_local_session_weight" [""] "1"
-        Form::Int { min: 1, max: I32_MAX, set: |d, v| put(&mut d.config.connection_throttle.local_session_weight, v) },
-        Honoured, "Weight of a local session.";
+        Form::Int { min: 1, max: I32_MAX, set: |_, _| Some(()) },
+        AcceptedWithoutEffect(Debug, "there are no local sessions"), "Weight of a local session.";
 
     // What the tree allows.
     "skipACL" [""] "no" Form::Word { word: "yes", set: |d, v| d.config.skip_acl = v }, Honoured,
@@ -406,7 +406,8 @@ Property {
         "Whether hard quotas refuse writes.";
     "extendedTypesEnabled" [""] "false" Form::Flag(|d, v| d.config.extended_types_enabled = v), Honoured,
         "Whether TTL nodes exist.";
-    "emulate353TTLNodes" [""] "false" Form::Flag(|d, v| d.config.emulate_353_ttl_nodes = v), Honoured,
+    "emulate353TTLNodes" [""] "false" FLAG,
+        AcceptedWithoutEffect(Info, "it is about data that release 3.5.3 wrote, and none is read"),
         "Whether owners are read as release 3.5.3 wrote them.";
     "enableEagerACLCheck" [""] "false" FLAG,
         AcceptedWithoutEffect(Info, "ACLs are checked when a write is applied, with the same answer"),

@@ -70,6 +70,13 @@ pub const CONNECTION_REQUESTS_PER_TURN_MAX: usize = 256;
 /// ACL on every request, so the list must not grow without end.
 pub const CONNECTION_IDENTITIES_MAX: usize = 1_024;
 
+/// Lines of one kind that are logged in [`LOG_LINES_INTERVAL_MS`], where clients can cause any number;
+/// the others are counted in the next one.
+pub const LOG_LINES_PER_INTERVAL_MAX: u64 = 10;
+
+/// Milliseconds of that interval.
+pub const LOG_LINES_INTERVAL_MS: i64 = 10_000;
+
 /// Milliseconds a stopping server waits for its connections to take their last replies. Together
 /// with the last flush it stays under the second that start and stop scripts allow.
 pub const SHUTDOWN_DRAIN_MS: u64 = 500;

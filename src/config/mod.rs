@@ -76,8 +76,6 @@ pub struct Config {
     pub enforce_quota: bool,
     /// Whether TTL nodes exist (`extendedTypesEnabled`).
     pub extended_types_enabled: bool,
-    /// Whether owners are read as release 3.5.3 wrote them (`emulate353TTLNodes`).
-    pub emulate_353_ttl_nodes: bool,
     /// Whether `reconfig` is allowed (`reconfigEnabled`).
     pub reconfig_enabled: bool,
     /// Whether a server without a quorum serves reads (`readonlymode.enabled`).
@@ -211,17 +209,15 @@ pub struct ConnectionThrottle {
     pub drop_increase: f64,
     /// Taken from it while the bucket fills (`connection_throttle_drop_decrease`).
     pub drop_decrease: f64,
-    /// Share of tokens above which it is lowered (`connection_throttle_decrease_ratio`).
+    /// Share of tokens that may be taken while it is lowered (`connection_throttle_decrease_ratio`).
     pub decrease_ratio: f64,
-    /// Whether the three weights below count (`connection_throttle_weight_enabled`); else each
+    /// Whether the two weights below count (`connection_throttle_weight_enabled`); else each
     /// handshake takes one token.
     pub weight_enabled: bool,
     /// Tokens of a new session (`connection_throttle_global_session_weight`).
     pub global_session_weight: u32,
     /// Tokens of a session that comes back (`connection_throttle_renew_session_weight`).
     pub renew_session_weight: u32,
-    /// Tokens of a local session (`connection_throttle_local_session_weight`).
-    pub local_session_weight: u32,
 }
 
 /// The queue in front of the request line.
@@ -231,7 +227,7 @@ pub struct ConnectionThrottle {
 pub struct RequestThrottle {
     /// Requests under way above which new ones wait (`request_throttle_max_requests`); 0: never.
     pub max_requests: u32,
-    /// Milliseconds a request waits at most (`request_throttle_stall_time`).
+    /// Milliseconds between two looks at a request that waits (`request_throttle_stall_time`).
     pub stall_time_ms: u32,
     /// Whether a stale request is dropped (`request_throttle_drop_stale`).
     pub drop_stale: bool,

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
+use crate::clock::{Clock, RateLimit};
+use crate::config::limits::{LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX};
+
 /// A client's connection.
 pub type Stream = TcpStream;
 
@@ -81,6 +84,7 @@ pub struct Listener {
     socket: TcpListener,
     limits: Limits,
     crowd: Arc<Mutex<Crowd>>,
+    surplus_lines: RateLimit,
 }
 
 impl Listener {
@@ -106,10 +110,12 @@ impl Listener {
         let wildcard = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let nothing = || (wildcard, io::Error::from(io::ErrorKind::AddrNotAvailable));
         let (address, error) = failure.unwrap_or_else(nothing);
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "stop what listens there or choose another clientPort",
-            io::ErrorKind::PermissionDenied => "choose a clientPort above 1023",
-            _ => "check clientPortAddress",
+        let remedy = if error.kind() == io::ErrorKind::AddrInUse {
+            "stop what listens there or choose another clientPort"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "choose a clientPort above 1023"
+        } else {
+            "check clientPortAddress"
         };
         Err(BindError::Bind { address, port, error, remedy })
     }
@@ -129,12 +135,14 @@ impl Listener {
             let (stream, peer) = self.socket.accept().await?;
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             let Some(place) = self.place_for(peer.ip()) else {
-                tracing::warn!(
-                    "too many connections from {}: maxClientCnxns={}, maxCnxns={}",
-                    peer.ip(),
-                    self.limits.per_address_max,
-                    self.limits.total_max
-                );
+                if let Some(left_out) = self.surplus_lines.pass() {
+                    tracing::warn!(
+                        "too many connections from {}: maxClientCnxns={}, maxCnxns={}{left_out}",
+                        peer.ip(),
+                        self.limits.per_address_max,
+                        self.limits.total_max
+                    );
+                }
                 continue;
             };
             stream.set_nodelay(true)?;
@@ -194,6 +202,11 @@ impl Reserved {
     /// Another process took the port between the two steps, or the system refuses.
     pub fn listen(self, backlog: Option<u32>) -> io::Result<Listener> {
         let socket = self.socket.listen(backlog.unwrap_or(BACKLOG))?;
-        Ok(Listener { socket, limits: self.limits, crowd: Arc::default() })
+        let surplus_lines =
+            RateLimit::new(Clock::system(), LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
+        Ok(Listener { socket, limits: self.limits, crowd: Arc::default(), surplus_lines })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use super::types::{
 use crate::config::limits::APPLY_BATCH_ENTRIES_MAX;
 use crate::replica::{Decided, Replica};
 use crate::store::TreeStore;
-use crate::tree::{Draft, Write, apply};
+use crate::tree::{Draft, Proposal, Write, apply};
 
 /// Names under which the tree's store keeps what has been applied to it.
 const APPLIED: &str = "applied";
@@ -73,17 +73,10 @@ impl Applier {
                 match &entry.payload {
                     EntryPayload::Blank => {}
                     EntryPayload::Normal(payload) => {
-                        decided.extend(payload.batch().proposals().map(|proposal| {
-                            let write = &proposal.submission.write;
-                            Decided {
-                                origin: proposal.submission.origin,
-                                is_handshake: matches!(
-                                    write,
-                                    Write::OpenSession { .. } | Write::AttachSession { .. }
-                                ),
-                                applied: apply(&mut draft, &proposal),
-                            }
-                        }));
+                        let batch = payload.batch().inspect_err(|error| self.fault.raise(error))?;
+                        decided.extend(
+                            batch.proposals().map(|proposal| decide(&mut draft, &proposal)),
+                        );
                     }
                     EntryPayload::Membership(membership) => {
                         self.membership =
@@ -103,6 +96,19 @@ impl Applier {
         self.sessions.follow(decided.iter().filter_map(|decided| decided.applied.session));
         self.replica.absorb(&changes, decided);
         Ok(())
+    }
+}
+
+/// Decides a proposal, and keeps who asked.
+fn decide(draft: &mut Draft<'_>, proposal: &Proposal<'_>) -> Decided {
+    let submission = proposal.submission;
+    Decided {
+        origin: submission.origin,
+        is_handshake: matches!(
+            submission.write,
+            Write::OpenSession { .. } | Write::AttachSession { .. }
+        ),
+        applied: apply(draft, proposal),
     }
 }
 

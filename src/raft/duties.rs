@@ -6,9 +6,11 @@ use std::time::Duration;
 use jute::Xid;
 
 use super::Ensemble;
-use crate::clock::Clock;
-use crate::config::limits::{TREE_FLUSH_BYTES, TREE_FLUSH_INTERVAL_MS};
-use crate::replica::Replica;
+use crate::clock::{Clock, RateLimit};
+use crate::config::limits::{
+    LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, TREE_FLUSH_BYTES, TREE_FLUSH_INTERVAL_MS,
+};
+use crate::replica::{Incident, Replica};
 use crate::tree::{Admission, Holder, Origin, Submission, Write};
 
 /// How often the size of what is not flushed is looked at.
@@ -32,13 +34,22 @@ fn own(session: jute::SessionId, write: Write) -> Submission {
 }
 
 /// Ends sessions whose deadline has passed.
-pub(super) async fn expire_sessions(ensemble: Arc<Ensemble>, tick_ms: u64) {
+pub(super) async fn expire_sessions(
+    ensemble: Arc<Ensemble>,
+    replica: Arc<Replica>,
+    clock: Clock,
+    tick_ms: u64,
+) {
+    let lines = RateLimit::new(clock, LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
     loop {
         let next_ms = ensemble.sessions().until_next_deadline_ms();
         let wait_ms = next_ms.map_or(tick_ms, |ms| ms.clamp(1, tick_ms as i64) as u64);
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         for (session, holder) in ensemble.sessions().expire() {
-            tracing::info!("session {session} expired");
+            replica.stats().count_incident(Incident::SessionExpired);
+            if let Some(left_out) = lines.pass() {
+                tracing::info!("session {session} expired{left_out}");
+            }
             let write = Write::CloseSession { expired_holder: Some(holder) };
             if ensemble.submit(own(session, write)).await.is_err() {
                 return;

@@ -101,7 +101,7 @@ impl RaftLog {
         let mut entries = Vec::new();
         let mut next = from;
         while next < to {
-            let (disk_to, in_memory) = self.from_tail(next, to);
+            let (disk_to, in_memory) = self.tail_entries(next, to);
             if let Some(in_memory) = in_memory {
                 entries.extend(in_memory);
                 break;
@@ -124,7 +124,7 @@ impl RaftLog {
 
     /// What the tail has of `[from, to)`; if it does not reach back to `from`, up to where disk has
     /// to be read first.
-    fn from_tail(&self, from: u64, to: u64) -> (u64, Option<Vec<Entry>>) {
+    fn tail_entries(&self, from: u64, to: u64) -> (u64, Option<Vec<Entry>>) {
         let tail = self.tail.lock();
         match tail.first_index() {
             Some(first) if first <= from => {

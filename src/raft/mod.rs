@@ -10,21 +10,27 @@ mod log_store;
 mod network;
 mod proposer;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{ServerState, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, RateLimit};
 use crate::config::Config;
-use crate::config::limits::{LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES};
-use crate::replica::Replica;
-use crate::store::{Store, StoreError, TreeStore};
+use crate::config::limits::{
+    LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES, LOG_LINES_INTERVAL_MS,
+    LOG_LINES_PER_INTERVAL_MAX,
+};
+use crate::replica::{Incident, Replica};
+use crate::store::{Store, StoreError, SyncObserver, TreeStore};
 use crate::tree::{Draft, Holder, Submission, Tree};
 
 pub use duties::Reaping;
@@ -111,6 +117,7 @@ impl Ensemble {
         let tree_store = store.tree.clone();
         let applier =
             Applier::new(store.tree, Arc::clone(&replica), Arc::clone(&sessions), fault.clone())?;
+        store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
         let log = RaftLog::new(store.log, fault.clone());
         let node_id = STANDALONE_ID << INCARNATION_BITS;
         let raft = RaftHandle::new(node_id, Arc::new(settings(config)?), NoNetwork, log, applier)
@@ -155,7 +162,12 @@ impl Ensemble {
         let replica = Arc::clone(replica);
         *self.tasks.lock() = vec![
             tokio::spawn(proposer.run()),
-            tokio::spawn(duties::expire_sessions(Arc::clone(self), u64::from(config.tick_time_ms))),
+            tokio::spawn(duties::expire_sessions(
+                Arc::clone(self),
+                Arc::clone(&replica),
+                clock,
+                u64::from(config.tick_time_ms),
+            )),
             tokio::spawn(duties::reap_nodes(Arc::clone(self), replica, clock, reaping)),
             tokio::spawn(duties::flush_tree(Arc::clone(self), snap_bytes_max)),
         ];
@@ -223,6 +235,26 @@ impl Ensemble {
             Err(error) => tracing::warn!("the tree's store could not be flushed: {error}"),
         }
     }
+}
+
+/// Warns of syncs that took longer than `threshold_ms`, and counts them.
+fn slow_syncs(threshold_ms: u64, replica: &Arc<Replica>, clock: Clock) -> SyncObserver {
+    let replica = Arc::clone(replica);
+    let threshold = Duration::from_millis(threshold_ms);
+    let lines = RateLimit::new(clock, LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
+    Arc::new(move |took: Duration| {
+        if took <= threshold {
+            return;
+        }
+        let took_ms = took.as_millis();
+        replica.stats().count_incident(Incident::SlowSync);
+        if let Some(left_out) = lines.pass() {
+            tracing::warn!(
+                "a sync of the log took {took_ms} ms (fsync.warningthresholdms={threshold_ms}), and \
+                 every write waits for it; the disk of dataLogDir is slow or busy{left_out}"
+            );
+        }
+    })
 }
 
 /// The tree as the store has it; a new one's if the store is empty.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jute::Acl;
+use jute::{Acl, SessionId};
 use openraft::raft::{ClientWriteResult, responder::ProgressResponder};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -20,7 +20,7 @@ use crate::config::limits::{
     PROPOSAL_BYTES_MAX, PROPOSAL_SUBMISSIONS_MAX, PROPOSALS_IN_FLIGHT_MAX,
 };
 use crate::replica::Replica;
-use crate::tree::{Batch, Submission, Write};
+use crate::tree::{Batch, Holder, Origin, Submission, Write};
 
 /// A submission that waits to be proposed.
 pub(super) struct Queued {
@@ -48,18 +48,20 @@ impl Proposer {
                 // Nothing is taken from the queue while the log is busy: it gathers there.
                 first = self.queue.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX => {
                     let Some(first) = first else { break };
-                    let payload = Payload::new(self.gather(first.submission));
+                    let batch = self.gather(first.submission);
+                    let payload = Payload::new(&batch);
+                    let asked = Asked::of(batch);
                     let (responder, outcome) =
                         ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
-                    let sent = self.raft.client_write_ff(payload.clone(), Some(responder)).await;
+                    let sent = self.raft.client_write_ff(payload, Some(responder)).await;
                     if let Err(error) = sent {
                         return self.fault.raise(&error);
                     }
-                    in_flight.push(async move { (payload, outcome.await) });
+                    in_flight.push(async move { (asked, outcome.await) });
                 }
-                Some((payload, outcome)) = in_flight.next() => match outcome {
+                Some((asked, outcome)) = in_flight.next() => match outcome {
                     Ok(Ok(_)) => {}
-                    Ok(Err(error)) => self.give_up(&payload, &error),
+                    Ok(Err(error)) => self.give_up(&asked, &error),
                     Err(_) => return self.fault.raise(&"the consensus task has stopped"),
                 },
             }
@@ -79,19 +81,33 @@ impl Proposer {
     }
 
     /// Gives up what was not proposed.
-    fn give_up(&self, payload: &Payload, error: &dyn std::fmt::Display) {
-        let submissions = &payload.batch().submissions;
-        tracing::warn!("{} requests could not be proposed: {error}", submissions.len());
-        for submission in submissions {
-            let Write::CloseSession { expired_holder: Some(holder) } = submission.write else {
-                continue;
-            };
-            let session = submission.origin.session;
+    fn give_up(&self, asked: &Asked, error: &dyn std::fmt::Display) {
+        tracing::warn!("{} requests could not be proposed: {error}", asked.origins.len());
+        for &(session, holder) in &asked.expired {
             if let Some(record) = self.replica.tree().session(session) {
                 self.sessions.revive(session, record.timeout_ms, holder);
             }
         }
-        self.replica.abandon(submissions.iter().map(|submission| submission.origin));
+        self.replica.abandon(asked.origins.iter().copied());
+    }
+}
+
+/// Whom to tell if a batch could not be proposed.
+struct Asked {
+    origins: Vec<Origin>,
+    expired: Vec<(SessionId, Holder)>,
+}
+
+impl Asked {
+    fn of(batch: Batch) -> Asked {
+        let mut asked = Asked { origins: Vec::new(), expired: Vec::new() };
+        for submission in batch.submissions {
+            if let Write::CloseSession { expired_holder: Some(holder) } = submission.write {
+                asked.expired.push((submission.origin.session, holder));
+            }
+            asked.origins.push(submission.origin);
+        }
+        asked
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jute::Encode as _;
@@ -42,21 +41,22 @@ pub(super) struct Member {
     pub peer_address: String,
 }
 
-/// A batch with its bytes, so that it is encoded once and decoded at most once.
+/// A batch as its bytes. It is decoded when it is applied: until then the log's tail holds nothing
+/// else, above all no buffers of the connections that sent it.
 #[derive(Clone)]
-pub(super) struct Payload(Arc<(Bytes, Batch)>);
+pub(super) struct Payload(Bytes);
 
 impl Payload {
     /// Encodes a batch.
-    pub(super) fn new(batch: Batch) -> Payload {
+    pub(super) fn new(batch: &Batch) -> Payload {
         let mut bytes = BytesMut::new();
         batch.encode(&mut bytes);
-        Payload(Arc::new((bytes.freeze(), batch)))
+        Payload(bytes.freeze())
     }
 
-    /// The batch.
-    pub(super) fn batch(&self) -> &Batch {
-        &self.0.1
+    /// Decodes the batch.
+    pub(super) fn batch(&self) -> Result<Batch, Unreadable> {
+        Batch::from_bytes(&self.0).map_err(|error| unreadable("batch", error.to_string()))
     }
 }
 
@@ -68,7 +68,7 @@ impl fmt::Debug for Payload {
 
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} submissions", self.batch().submissions.len())
+        write!(f, "a batch of {} bytes", self.0.len())
     }
 }
 
@@ -107,7 +107,7 @@ pub(super) fn encode_entry(entry: &Entry) -> Bytes {
             out.put_u64(term);
         }
         EntryPayload::Normal(payload) => {
-            let bytes = &payload.0.0;
+            let bytes = &payload.0;
             out.reserve(9 + bytes.len());
             out.put_u8(kind::BATCH);
             out.put_u64(term);
@@ -132,11 +132,7 @@ pub(super) fn decode_entry(index: u64, bytes: &Bytes) -> Result<Entry, Unreadabl
     let (kind, term) = (rest.get_u8(), rest.get_u64());
     let payload = match kind {
         kind::BLANK => EntryPayload::Blank,
-        kind::BATCH => {
-            let batch = Batch::from_bytes(&rest)
-                .map_err(|error| unreadable(what, format!("entry {index}: {error}")))?;
-            EntryPayload::Normal(Payload(Arc::new((rest, batch))))
-        }
+        kind::BATCH => EntryPayload::Normal(Payload(rest)),
         kind::MEMBERSHIP => EntryPayload::Membership(decode_membership(&mut rest)?),
         kind => return Err(unreadable(what, format!("entry {index} is of unknown kind {kind}"))),
     };
@@ -210,7 +206,9 @@ fn encode_membership(membership: &Membership, out: &mut BytesMut) {
     out.put_u32(configs.len() as u32);
     for config in configs {
         out.put_u32(config.len() as u32);
-        config.iter().for_each(|id| out.put_u64(*id));
+        for id in config {
+            out.put_u64(*id);
+        }
     }
     let members: Vec<_> = membership.nodes().collect();
     out.put_u32(members.len() as u32);
@@ -269,7 +267,7 @@ mod tests {
         let batch = Batch { time_ms: 9, submissions: vec![submission] };
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(Payload::new(batch)),
+            EntryPayload::Normal(Payload::new(&batch)),
             EntryPayload::Membership(membership()),
         ] {
             let entry = Entry { log_id: log_id(7, 42), payload };

@@ -25,7 +25,7 @@ use crate::watch::{ConnectionId, WatchRegistry};
 
 pub use outbox::{Closing, Outbox, Pending, Seat, Traffic};
 pub use read::Asker;
-pub use stats::{ServerStats, StatsSnapshot};
+pub use stats::{Incident, ServerStats, StatsSnapshot};
 
 /// A proposal's result on its way to whoever asked.
 pub struct Decided {

@@ -11,7 +11,7 @@ use super::absorb::Answer;
 use super::{Outbox, Pending, Replica};
 use crate::session;
 use crate::tree::{NodeRef, Reader, Tree};
-use crate::watch::{self, ConnectionId};
+use crate::watch::{self, ConnectionId, WatchRegistry};
 
 /// Who asks.
 pub struct Asker<'a> {
@@ -37,6 +37,10 @@ struct Reading<'a> {
 
 impl Replica {
     /// Answers a request that changes nothing.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`outcome` names all that is not named here"
+    )]
     pub fn read(&self, asker: &Asker<'_>, pending: Pending, request: &Request) {
         let tree = self.tree.read();
         let reading = Reading {
@@ -53,14 +57,14 @@ impl Replica {
         let bytes = match request {
             // The hot reads write their replies from the tree itself, without a copy in between.
             Request::GetData(request) => {
-                let node = self.watched(&reading, request, OpCode::GetData);
+                let node = self.watched(&reading, request, WatchRegistry::add_data);
                 asker.outbox.reply(pending, zxid, now_us, |out| match node {
                     Ok(node) => put_data(out, xid, zxid, node),
                     Err(code) => put_reply(out, xid, zxid, &Err(code)),
                 })
             }
             Request::GetChildren(request) | Request::GetChildren2(request) => {
-                let node = self.watched(&reading, request, OpCode::GetChildren);
+                let node = self.watched(&reading, request, WatchRegistry::add_child);
                 let with_stat = pending.op == OpCode::GetChildren2;
                 asker.outbox.reply(pending, zxid, now_us, |out| match node {
                     Ok(node) => put_children(out, xid, zxid, node, with_stat),
@@ -97,16 +101,12 @@ impl Replica {
         &self,
         reading: &Reading<'a>,
         request: &PathWatch,
-        op: OpCode,
+        leave: fn(&mut WatchRegistry, &str, ConnectionId),
     ) -> Answer<NodeRef<'a>> {
         let path = present(&request.path)?;
         let node = reading.reader.node(path)?;
         if request.watch {
-            let mut watches = self.watches.lock();
-            match op {
-                OpCode::GetChildren => watches.add_child(path, reading.connection),
-                _ => watches.add_data(path, reading.connection),
-            }
+            leave(&mut self.watches.lock(), path, reading.connection);
         }
         Ok(node)
     }

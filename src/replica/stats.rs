@@ -5,6 +5,36 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 /// What begins each frame and belongs to no response.
 const FRAME_LENGTH_BYTES: i64 = 4;
 
+/// What does not happen to every request, counted one by one.
+///
+/// Names and order are those of ZooKeeper's metrics, but for the last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Incident {
+    /// A handshake came (`connection_request_count`).
+    ConnectionRequest,
+    /// It was refused by the connection throttle (`connection_rejected`).
+    ConnectionRejected,
+    /// A large request was over the budget (`large_requests_rejected`).
+    LargeRequestRejected,
+    /// A request had to wait for its turn (`request_throttle_wait_count`).
+    RequestThrottled,
+    /// A connection was closed that had no session in time (`sessionless_connections_expired`).
+    SessionlessExpired,
+    /// A request was stale when its turn came (`stale_requests`).
+    StaleRequest,
+    /// It was dropped for that (`stale_requests_dropped`).
+    StaleRequestDropped,
+    /// A session expired (`stale_sessions_expired`).
+    SessionExpired,
+    /// A request was answered `ThrottledOp` (`throttled_ops`).
+    ThrottledOp,
+    /// A sync of the log took long (`fsync_threshold_exceed_count`).
+    SlowSync,
+}
+
+/// How many kinds there are.
+const INCIDENTS: usize = Incident::SlowSync as usize + 1;
+
 /// Counters since the start or the last `srst`.
 pub struct ServerStats {
     received: AtomicU64,
@@ -17,6 +47,8 @@ pub struct ServerStats {
     response_min: AtomicI64,
     response_max: AtomicI64,
     overflowed: AtomicU64,
+    incidents: [AtomicU64; INCIDENTS],
+    drop_probability: AtomicU64,
 }
 
 /// What the counters say at one moment.
@@ -36,6 +68,17 @@ pub struct StatsSnapshot {
     pub response_bytes: (i64, i64, i64),
     /// Connections that were closed because they did not take what they were owed.
     pub overflowed: u64,
+    /// How often each [`Incident`] happened; see [`StatsSnapshot::count_of`].
+    pub incidents: [u64; INCIDENTS],
+    /// The probability with which a handshake is refused at random.
+    pub drop_probability: f64,
+}
+
+impl StatsSnapshot {
+    /// How often it happened.
+    pub fn count_of(&self, incident: Incident) -> u64 {
+        self.incidents.get(incident as usize).copied().unwrap_or(0)
+    }
 }
 
 impl Default for ServerStats {
@@ -51,6 +94,8 @@ impl Default for ServerStats {
             response_min: AtomicI64::new(-1),
             response_max: AtomicI64::new(-1),
             overflowed: AtomicU64::new(0),
+            incidents: std::array::from_fn(|_| AtomicU64::new(0)),
+            drop_probability: AtomicU64::new(0.0_f64.to_bits()),
         }
     }
 }
@@ -90,6 +135,18 @@ impl ServerStats {
         self.overflowed.fetch_add(1, Relaxed);
     }
 
+    /// Counts something that happened.
+    pub fn count_incident(&self, incident: Incident) {
+        if let Some(counter) = self.incidents.get(incident as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Notes the probability with which a handshake is refused at random.
+    pub fn note_drop_probability(&self, probability: f64) {
+        self.drop_probability.store(probability.to_bits(), Relaxed);
+    }
+
     /// Starts over (`srst`).
     pub fn reset(&self) {
         let fresh = ServerStats::default();
@@ -110,6 +167,7 @@ impl ServerStats {
         ] {
             counter.store(value.into_inner(), Relaxed);
         }
+        self.incidents.iter().for_each(|counter| counter.store(0, Relaxed));
     }
 
     /// What the counters say now.
@@ -131,6 +189,10 @@ impl ServerStats {
                 self.response_max.load(Relaxed),
             ),
             overflowed: self.overflowed.load(Relaxed),
+            incidents: std::array::from_fn(|at| {
+                self.incidents.get(at).map_or(0, |counter| counter.load(Relaxed))
+            }),
+            drop_probability: f64::from_bits(self.drop_probability.load(Relaxed)),
         }
     }
 }

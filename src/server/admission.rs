@@ -11,8 +11,10 @@ use jute::{ErrorCode, Id, OpCode, Text};
 use crate::config::Config;
 use crate::tree::{Admission, Write};
 
-/// A request that is no write.
-pub(super) enum NoWrite {
+/// What a request comes to.
+pub(super) enum Intent {
+    /// It changes state.
+    Write(Write),
     /// It reads.
     Read(Request),
     /// Nobody could say what it is.
@@ -30,19 +32,19 @@ pub(super) fn terms(config: &Config, identities: Arc<[Id]>) -> Admission {
     }
 }
 
-/// The write, or none, in place of a request whose body cannot be decoded: upstream gives a multi
-/// its zxid before it looks into it.
-pub(super) fn undecodable(op: OpCode) -> Option<Write> {
-    (op == OpCode::Multi).then_some(Write::Refused(ErrorCode::MarshallingError))
+/// What a request comes to whose body cannot be decoded: upstream gives a multi its zxid before it
+/// looks into it.
+pub(super) fn undecodable(op: OpCode) -> Intent {
+    if op == OpCode::Multi {
+        Intent::Write(Write::Refused(ErrorCode::MarshallingError))
+    } else {
+        Intent::Undecodable
+    }
 }
 
-/// The write that a request asks for.
-///
-/// # Errors
-///
-/// [`NoWrite`]: it asks for none.
-pub(super) fn to_write(request: Request, config: &Config) -> Result<Write, NoWrite> {
-    Ok(match request {
+/// What a request comes to.
+pub(super) fn intent(request: Request, config: &Config) -> Intent {
+    Intent::Write(match request {
         Request::Create(op, create) => from_create(op, create, -1),
         Request::CreateTtl(create) => {
             let ttl_ms = create.ttl_ms;
@@ -59,12 +61,28 @@ pub(super) fn to_write(request: Request, config: &Config) -> Result<Write, NoWri
         Request::SetAcl(set) => {
             Write::SetAcl { path: invalid_if_null(set.path), acl: set.acl, version: set.version }
         }
-        Request::Multi(multi) => from_multi(multi)?,
+        Request::Multi(multi) => return from_multi(multi),
         // A standalone server has no membership to change.
         Request::Reconfig(_) if config.reconfig_enabled => Write::Refused(ErrorCode::Unimplemented),
         Request::Reconfig(_) => Write::Refused(ErrorCode::ReconfigDisabled),
         Request::CloseSession => Write::CloseSession { expired_holder: None },
-        request => return Err(NoWrite::Read(request)),
+        Request::Exists(_)
+        | Request::GetData(_)
+        | Request::GetAcl(_)
+        | Request::GetChildren(_)
+        | Request::GetChildren2(_)
+        | Request::Sync(_)
+        | Request::Ping
+        | Request::MultiRead(_)
+        | Request::CheckWatches(_)
+        | Request::RemoveWatches(_)
+        | Request::Auth(_)
+        | Request::Sasl(_)
+        | Request::SetWatches(_)
+        | Request::GetEphemerals(_)
+        | Request::GetAllChildrenNumber(_)
+        | Request::AddWatch(_)
+        | Request::WhoAmI => return Intent::Read(request),
     })
 }
 
@@ -84,21 +102,21 @@ fn from_create(op: OpCode, create: Create, ttl_ms: i64) -> Write {
 }
 
 /// A multi; one impossible operation in it makes all of it impossible.
-fn from_multi(multi: Multi) -> Result<Write, NoWrite> {
-    let impossible = Write::Refused(ErrorCode::MarshallingError);
-    let Multi::Ops(ops) = multi else { return Ok(impossible) };
+fn from_multi(multi: Multi) -> Intent {
+    let impossible = Intent::Write(Write::Refused(ErrorCode::MarshallingError));
+    let Multi::Ops(ops) = multi else { return impossible };
     let mut writes = Vec::with_capacity(ops.len());
     for op in ops {
         // Upstream copies the list while it decodes, and stumbles over null there.
         if matches!(&op, MultiOp::Create(_, Create { acl: None, .. })) {
-            return Err(NoWrite::Undecodable);
+            return Intent::Undecodable;
         }
         match from_multi_op(op) {
-            Some(Write::Refused(_)) | None => return Ok(impossible),
+            Some(Write::Refused(_)) | None => return impossible,
             Some(write) => writes.push(write),
         }
     }
-    Ok(Write::Multi(writes))
+    Intent::Write(Write::Multi(writes))
 }
 
 /// An operation of a multi. Which kind of creation it is, is told by its flags here.

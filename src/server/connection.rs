@@ -2,7 +2,8 @@
 //!
 //! Frames are handled in order. Writes are handed in without waiting; anything else waits until
 //! this connection has no write unanswered, so that a session sees its own writes and gets its
-//! replies in order. While a request waits, notifications and replies go on being sent.
+//! replies in order. While a request waits, notifications and replies go on being sent. How many
+//! requests are taken up is decided in [`throttle`](super::throttle).
 
 use std::io;
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use tokio::sync::watch;
 
 use super::dispatch::{Handshaking, Stalled, Step};
 use super::service::{Service, Word};
+use super::throttle::{Gate, OverBudget, Share, Visit, Waiting};
 use crate::config::limits::{CONNECTION_REQUESTS_PER_TURN_MAX, OUTBOX_BYTES_MAX};
 use crate::net::{Accepted, Place, Stream};
-use crate::replica::{Closing, Outbox, Seat};
+use crate::replica::{Closing, Incident, Outbox, Seat};
 use crate::session;
 
 /// Bytes read ahead of a request that waits.
@@ -47,6 +49,14 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// The request that waits until no write is unanswered.
     pub(super) stalled: Option<Stalled>,
+    /// What the connection has taken of the server's limits.
+    pub(super) share: Share,
+    /// The request that waits to be taken up.
+    waiting: Option<Waiting>,
+    /// No further request is taken up until one is answered.
+    is_full: bool,
+    /// The client has sent all that it will.
+    input_ended: bool,
     /// When the session was last reported alive, on the monotonic clock.
     pub(super) touched_ms: i64,
     input: BytesMut,
@@ -59,45 +69,56 @@ pub(super) enum End {
     Socket(io::Error),
     /// The client broke the protocol.
     Violation(String),
+    /// A limit was reached.
+    Limit(&'static str),
     /// It is over.
     Over,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: watch::Receiver<bool>) {
-    let Accepted { stream, peer, place } = accepted;
+    let Accepted { mut stream, peer, place } = accepted;
     let identities = Arc::from([session::ip_identity(peer.ip())]);
     let outbox =
         Arc::new(Outbox::new(service.next_connection(), identities, peer, OUTBOX_BYTES_MAX));
     service.replica.connect(Arc::clone(&outbox));
+    let share = Share::new(Arc::clone(&service.throttles));
     let mut connection = Connection {
         service,
         outbox,
         peer,
         phase: Phase::AwaitingConnect,
         stalled: None,
+        share,
+        waiting: None,
+        is_full: false,
+        input_ended: false,
         touched_ms: i64::MIN,
         input: BytesMut::new(),
         output: BytesMut::new(),
     };
-    match connection.serve(stream, stop).await {
+    match connection.serve(&mut stream, stop).await {
         End::Over => {}
         End::Socket(error) => tracing::debug!("connection of {peer} ended: {error}"),
-        End::Violation(problem) => tracing::info!("closing connection of {peer}: {problem}"),
+        End::Violation(problem) => connection.log_closing(&problem),
+        End::Limit(limit) => connection.log_closing(&limit),
     }
     connection.service.replica.disconnect(connection.outbox.id());
-    // Last, so that whoever finds a place again also finds the connection gone.
     drop::<Place>(place);
+    // Last: a client that sees the end of the stream finds its place free and its connection gone.
+    // A socket that failed cannot be shut down, and need not be.
+    let _ = stream.shutdown().await;
 }
 
 impl Connection {
-    async fn serve(&mut self, mut stream: Stream, mut stop: watch::Receiver<bool>) -> End {
+    async fn serve(&mut self, stream: &mut Stream, mut stop: watch::Receiver<bool>) -> End {
         let (mut reader, mut writer) = stream.split();
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
         tokio::pin!(sessionless);
         let mut is_ending = false;
         loop {
+            self.settle();
             let more = match self.handle_input().await {
                 Ok(more) => more,
                 Err(end) => return end,
@@ -115,14 +136,17 @@ impl Connection {
                     sessionless.as_mut().reset(tokio::time::Instant::now() + limit);
                 }
                 if self.output.is_empty() {
-                    // The client reads the end of the stream after the last reply.
-                    let _ = writer.shutdown().await;
                     return End::Over;
                 }
             }
+            if self.input_ended && !more && !self.is_held() && self.output.is_empty() {
+                return End::Over;
+            }
             let wants_input = self.wants_input();
+            let is_at_gate = self.share.is_at_gate();
+            let stall = Duration::from_millis(self.share.stall_ms());
             let has_output = !self.output.is_empty();
-            let has_session = matches!(self.phase, Phase::Opening(_) | Phase::Open(_));
+            let has_session = !matches!(self.phase, Phase::AwaitingConnect);
             tokio::select! {
                 biased;
                 written = writer.write_buf(&mut self.output), if has_output => match written {
@@ -135,27 +159,44 @@ impl Connection {
                     tokio::task::yield_now().await;
                 }
                 () = self.outbox.pushed() => {}
+                () = self.share.turn(), if is_at_gate => {}
                 read = read_some(&mut reader, &mut self.input), if wants_input => match read {
+                    Ok(0) if self.is_held() => self.input_ended = true,
                     Ok(0) => return End::Over,
-                    Ok(_) => {}
+                    Ok(bytes) => {
+                        let clock = self.service.clock;
+                        self.share.note_read(bytes, || clock.monotonic_ms());
+                    }
                     Err(error) => return End::Socket(error),
                 },
-                () = &mut sessionless, if !has_session => {
-                    return End::Violation(format!("no session within {sessionless_ms} ms"));
+                () = pause(stall), if is_at_gate => {}
+                () = &mut sessionless, if is_ending || !has_session => {
+                    return self.overdue(is_ending);
                 }
                 () = stopped(&mut stop) => return End::Over,
             }
         }
     }
 
+    /// Why a connection ends that makes no progress where no session times out.
+    fn overdue(&self, is_ending: bool) -> End {
+        let limit_ms = self.service.config.sessionless_timeout_ms;
+        if is_ending {
+            return End::Violation(format!("last replies not taken within {limit_ms} ms"));
+        }
+        self.service.replica.stats().count_incident(Incident::SessionlessExpired);
+        End::Violation(format!("no session within {limit_ms} ms"))
+    }
+
     /// Whether there is room for more of what the client sends.
     fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Ending => false,
+            _ if self.input_ended => false,
             _ if self.unsent_bytes() > UNSENT_BYTES => false,
             Phase::Opening(_) => self.input.len() < READ_AHEAD_BYTES,
             Phase::AwaitingConnect | Phase::Open(_) => {
-                self.stalled.is_none() || self.input.len() < READ_AHEAD_BYTES
+                !self.is_held() || self.input.len() < READ_AHEAD_BYTES
             }
         }
     }
@@ -165,31 +206,57 @@ impl Connection {
         self.output.len() + self.outbox.waiting_bytes()
     }
 
+    /// Whether requests that were read wait for something other than the rest of their bytes.
+    fn is_held(&self) -> bool {
+        self.stalled.is_some() || self.waiting.is_some() || self.is_full
+    }
+
+    /// Gives back what the connection had taken of the server's limits for what is answered now.
+    fn settle(&mut self) {
+        if self.share.holds_anything() {
+            let opening = usize::from(matches!(self.phase, Phase::Opening(_)));
+            let is_idle = self.stalled.is_none() && self.waiting.is_none();
+            self.share.settle(self.outbox.pending() + opening, is_idle);
+        }
+    }
+
+    fn log_closing(&self, reason: &dyn std::fmt::Display) {
+        if let Some(left_out) = self.service.log_lines.closings.pass() {
+            tracing::info!("closing connection of {}: {reason}{left_out}", self.peer);
+        }
+    }
+
     /// Handles what was read, as far as it goes; tells whether there is more that could be handled.
     async fn handle_input(&mut self) -> Result<bool, End> {
         for _ in 0..CONNECTION_REQUESTS_PER_TURN_MAX {
             if self.unsent_bytes() > UNSENT_BYTES || self.outbox.is_closing() {
+                self.share.pass_turn_on();
+                self.settle();
                 return Ok(false);
             }
             let step = match self.phase {
                 Phase::Ending => return Ok(false),
                 Phase::Opening(_) => self.finish_handshake().await?,
-                Phase::AwaitingConnect | Phase::Open(_) if self.stalled.is_some() => {
-                    self.resume().await?
-                }
+                Phase::AwaitingConnect | Phase::Open(_) if self.stalled.is_some() => self.resume(),
                 Phase::AwaitingConnect => {
-                    if self.answer_word()? {
+                    if self.answer_word() {
                         return Ok(false);
                     }
                     match self.next_frame()? {
-                        Some(frame) => self.begin_handshake(&frame).await?,
+                        Some(handshake) => self.begin_handshake(&handshake.frame).await?,
                         None => return Ok(false),
                     }
                 }
-                Phase::Open(seat) => match self.next_frame()? {
-                    Some(frame) => self.handle_request(&frame, seat).await?,
-                    None => return Ok(false),
-                },
+                Phase::Open(seat) => {
+                    let Some((frame, is_late)) = self.next_request(seat)? else {
+                        return Ok(false);
+                    };
+                    let step = self.handle_request(&frame, seat, is_late).await?;
+                    if self.share.holds_for_a_read() {
+                        self.settle();
+                    }
+                    step
+                }
             };
             if step == Step::Wait {
                 return Ok(false);
@@ -198,26 +265,84 @@ impl Connection {
         Ok(true)
     }
 
-    fn next_frame(&mut self) -> Result<Option<Bytes>, End> {
+    fn next_frame(&mut self) -> Result<Option<Waiting>, End> {
+        self.share.check_size(&self.input).map_err(|OverBudget| self.refuse_large())?;
         let limit = self.service.config.jute_maxbuffer;
-        split_frame(&mut self.input, limit).map_err(|error| End::Violation(error.to_string()))
+        let input_bytes = self.input.len();
+        let frame = split_frame(&mut self.input, limit)
+            .map_err(|error| End::Violation(error.to_string()))?;
+        Ok(frame.map(|frame| self.share.note_frame(frame, input_bytes - self.input.len())))
+    }
+
+    fn refuse_large(&self) -> End {
+        self.service.replica.stats().count_incident(Incident::LargeRequestRejected);
+        End::Limit("a large request is over largeRequestMaxBytes")
+    }
+
+    /// The next request that is to be taken up, and whether it has waited too long for anything but
+    /// an answer.
+    fn next_request(&mut self, seat: Seat) -> Result<Option<(Bytes, bool)>, End> {
+        if !self.share.may_have_more() {
+            // What was answered meanwhile will not wake this connection again.
+            self.settle();
+        }
+        self.is_full = !self.share.may_have_more();
+        if self.is_full {
+            return Ok(None);
+        }
+        let request = if let Some(request) = self.waiting.take() {
+            request
+        } else {
+            let Some(request) = self.next_frame()? else { return Ok(None) };
+            self.share.take_budget(&request).map_err(|OverBudget| self.refuse_large())?;
+            request
+        };
+        if self.share.has_no_gate() {
+            return Ok(Some((request.frame, false)));
+        }
+        self.pass_gate(request, seat)
+    }
+
+    /// As [`Self::next_request`], where requests have to pass a gate.
+    fn pass_gate(&mut self, request: Waiting, seat: Seat) -> Result<Option<(Bytes, bool)>, End> {
+        let now_ms = self.service.clock.monotonic_ms();
+        let visit = Visit { now_ms, timeout_ms: seat.timeout_ms, is_lost: self.input_ended };
+        let stats = self.service.replica.stats();
+        match self.share.try_gate(&request, visit) {
+            Gate::Open { is_late, is_stale } => {
+                if is_stale {
+                    stats.count_incident(Incident::StaleRequest);
+                }
+                Ok(Some((request.frame, is_late)))
+            }
+            Gate::Shut { is_new } => {
+                if is_new {
+                    stats.count_incident(Incident::RequestThrottled);
+                }
+                self.waiting = Some(request);
+                Ok(None)
+            }
+            Gate::Stale => {
+                stats.count_incident(Incident::StaleRequestDropped);
+                Err(End::Limit("a stale request is dropped"))
+            }
+        }
     }
 
     /// Answers a four-letter word, if the first bytes are one.
-    fn answer_word(&mut self) -> Result<bool, End> {
-        let Some(letters) = self.input.first_chunk::<4>().copied() else { return Ok(false) };
+    fn answer_word(&mut self) -> bool {
+        let Some(letters) = self.input.first_chunk::<4>().copied() else { return false };
         let rest = self.input.get(4..).unwrap_or_default();
         let word = Word { letters, rest, outbox: &self.outbox };
-        let Some(answer) = self.service.words.answer(&word) else { return Ok(false) };
-        tracing::info!(
-            "processed {} command from {}",
-            String::from_utf8_lossy(&letters),
-            self.peer
-        );
+        let Some(answer) = self.service.words.answer(&word) else { return false };
+        if let Some(left_out) = self.service.log_lines.words.pass() {
+            let word = String::from_utf8_lossy(&letters);
+            tracing::info!("Processing {word} command from {}{left_out}", self.peer);
+        }
         self.outbox.push_raw(|out| out.extend_from_slice(&answer));
         self.outbox.close(Closing::AfterFlush);
         self.phase = Phase::Ending;
-        Ok(true)
+        true
     }
 }
 
@@ -229,6 +354,11 @@ async fn read_some(
         input.reserve(READ_BYTES);
     }
     reader.read_buf(input).await
+}
+
+/// Sleeps; costs nothing before it is polled.
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// Waits until the server is told to stop.

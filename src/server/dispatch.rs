@@ -10,10 +10,10 @@ use jute::reply::{Body, ConnectResponse, put_connect_response};
 use jute::request::{ConnectRequest, Request, RequestHeader};
 use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
 
-use super::admission;
+use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
 use crate::config::limits::{CONNECTION_IDENTITIES_MAX, MULTI_READ_BYTES_MAX};
-use crate::replica::{Asker, Closing, Pending, Seat};
+use crate::replica::{Asker, Closing, Incident, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
 use crate::tree::{Origin, Refusal, Submission, Write};
 
@@ -61,6 +61,7 @@ impl Connection {
             jute::decode_all(frame).map_err(|error| End::Violation(error.to_string()))?;
         self.outbox.count_received();
         self.service.replica.stats().count_received();
+        self.throttle_handshake(request.session_id)?;
         let handshake = {
             let tree = self.service.replica.tree();
             let config = &self.service.config;
@@ -78,8 +79,7 @@ impl Connection {
         match handshake {
             Handshake::Open { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
-                getrandom::fill(&mut response.password)
-                    .map_err(|error| End::Socket(std::io::Error::other(error.to_string())))?;
+                getrandom::fill(&mut response.password).map_err(no_randomness)?;
                 self.open_session(Handshaking {
                     response,
                     is_new: true,
@@ -109,6 +109,22 @@ impl Connection {
                 self.service.replica.zxid()
             ))),
         }
+    }
+
+    /// Ends the connection if too many handshakes come.
+    fn throttle_handshake(&self, session: SessionId) -> Result<(), End> {
+        let stats = self.service.replica.stats();
+        let now_ms = self.service.clock.monotonic_ms();
+        let decided = self.service.throttles.handshake(session, now_ms).map_err(no_randomness)?;
+        if let Some((goes_on, drop_probability)) = decided {
+            stats.note_drop_probability(drop_probability);
+            if !goes_on {
+                stats.count_incident(Incident::ConnectionRejected);
+                return Err(End::Limit("more handshakes than connection_throttle_* allow"));
+            }
+        }
+        stats.count_incident(Incident::ConnectionRequest);
+        Ok(())
     }
 
     async fn open_session(&mut self, mut handshaking: Handshaking) -> Result<Step, End> {
@@ -163,8 +179,13 @@ impl Connection {
         }
     }
 
-    /// Handles one request.
-    pub(super) async fn handle_request(&mut self, frame: &Bytes, seat: Seat) -> Result<Step, End> {
+    /// Handles one request; one that comes up too late is only answered.
+    pub(super) async fn handle_request(
+        &mut self,
+        frame: &Bytes,
+        seat: Seat,
+        is_late: bool,
+    ) -> Result<Step, End> {
         let (rest, header) = RequestHeader::decode(frame, frame).map_err(|_| {
             End::Violation(format!("a frame of {} bytes has no header", frame.len()))
         })?;
@@ -185,29 +206,31 @@ impl Connection {
         if !self.is_authenticated(&identities) {
             let refused = Err(ErrorCode::SessionClosedRequireAuth);
             let then = Then::Reply(Zxid::ZERO, refused, Some(Closing::AfterFlush));
-            return self.in_order(pending, identities, then).await;
+            return Ok(self.in_order(pending, identities, then));
         }
         let Some(op) = op else {
             let refused = Err(ErrorCode::Unimplemented);
             let then = Then::Reply(Zxid::NONE, refused, Some(Closing::AfterFlush));
-            return self.in_order(pending, identities, then).await;
+            return Ok(self.in_order(pending, identities, then));
         };
-        let write = match Request::decode(op, &body) {
-            Ok(request) => admission::to_write(request, &self.service.config),
-            Err(_) => admission::undecodable(op).ok_or(admission::NoWrite::Undecodable),
+        if is_late {
+            self.service.replica.stats().count_incident(Incident::ThrottledOp);
+            return Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::ThrottledOp)));
+        }
+        let intent = match Request::decode(op, &body) {
+            Ok(request) => admission::intent(request, &self.service.config),
+            Err(_) => admission::undecodable(op),
         };
-        match write {
-            Ok(write) => {
+        match intent {
+            Intent::Write(write) => {
                 self.outbox.await_reply(pending);
                 let submitted = self.submit(header.xid, seat.session, identities, write).await;
                 submitted.inspect_err(|_| self.outbox.forget_latest())?;
                 Ok(Step::Next)
             }
-            Err(admission::NoWrite::Read(request)) => {
-                self.in_order(pending, identities, Then::Read(request)).await
-            }
-            Err(admission::NoWrite::Undecodable) => {
-                self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)).await
+            Intent::Read(request) => Ok(self.in_order(pending, identities, Then::Read(request))),
+            Intent::Undecodable => {
+                Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)))
             }
         }
     }
@@ -229,23 +252,18 @@ impl Connection {
     }
 
     /// Answers now if no write is unanswered, else when that is so.
-    async fn in_order(
-        &mut self,
-        pending: Pending,
-        identities: Arc<[Id]>,
-        then: Then,
-    ) -> Result<Step, End> {
+    fn in_order(&mut self, pending: Pending, identities: Arc<[Id]>, then: Then) -> Step {
         self.stalled = Some(Stalled { pending, identities, then });
-        self.resume().await
+        self.resume()
     }
 
     /// Answers the request that waits, unless it has to wait longer.
-    pub(super) async fn resume(&mut self) -> Result<Step, End> {
+    pub(super) fn resume(&mut self) -> Step {
         if self.outbox.pending() > 0 {
-            return Ok(Step::Wait);
+            return Step::Wait;
         }
         let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
-            return Ok(Step::Next);
+            return Step::Next;
         };
         let replica = &self.service.replica;
         match then {
@@ -264,11 +282,11 @@ impl Connection {
                 self.push(pending.xid, zxid, &outcome);
                 if let Some(closing) = closing {
                     self.outbox.close(closing);
-                    return Ok(Step::Wait);
+                    return Step::Wait;
                 }
             }
         }
-        Ok(Step::Next)
+        Step::Next
     }
 
     /// Answers with what belongs to no state of the tree.
@@ -296,7 +314,10 @@ impl Connection {
                     self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
-                    tracing::warn!("authentication of {} failed: {refused}", self.peer);
+                    if let Some(left_out) = self.service.log_lines.refusals.pass() {
+                        let peer = self.peer;
+                        tracing::warn!("authentication of {peer} failed: {refused}{left_out}");
+                    }
                     return Ok(self.refuse_authentication(xid));
                 }
             }
@@ -319,7 +340,7 @@ impl Connection {
 
     /// Hands a write in.
     async fn submit(
-        &self,
+        &mut self,
         xid: Xid,
         session: SessionId,
         identities: Arc<[Id]>,
@@ -328,6 +349,12 @@ impl Connection {
         let holder = self.service.replica.holder(self.outbox.id());
         let admission = admission::terms(&self.service.config, identities);
         let submission = Submission { origin: Origin { holder, session, xid }, admission, write };
+        self.share.hand_in();
         self.service.ensemble.submit(submission).await.map_err(|_| End::Over)
     }
+}
+
+/// The system gives no random numbers.
+fn no_randomness(error: getrandom::Error) -> End {
+    End::Socket(std::io::Error::other(error.to_string()))
 }

@@ -8,5 +8,9 @@ mod admission;
 mod connection;
 mod dispatch;
 mod service;
+#[cfg(test)]
+mod tests;
+mod throttle;
 
-pub use service::{Service, Word, Words, serve};
+pub use service::{LogLines, Service, Word, Words, serve};
+pub use throttle::Throttles;

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection;
-use crate::clock::Clock;
+use super::throttle::Throttles;
+use crate::clock::{Clock, RateLimit};
 use crate::config::Config;
-use crate::config::limits::SHUTDOWN_DRAIN_MS;
+use crate::config::limits::{LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, SHUTDOWN_DRAIN_MS};
 use crate::net::Listener;
 use crate::raft::Ensemble;
 use crate::replica::{Outbox, Replica};
@@ -51,10 +52,32 @@ pub struct Service {
     pub session_ids: Mutex<SessionIds>,
     /// Four-letter words.
     pub words: Arc<dyn Words>,
+    /// How much the clients may ask at once.
+    pub throttles: Arc<Throttles>,
+    /// How often lines that clients cause are logged.
+    pub log_lines: LogLines,
     /// Time.
     pub clock: Clock,
     /// Numbers the connections.
     pub connections: AtomicU64,
+}
+
+/// How often lines are logged of which clients can cause any number.
+pub struct LogLines {
+    /// A connection is closed before its client wants it to be.
+    pub closings: RateLimit,
+    /// Credentials are refused.
+    pub refusals: RateLimit,
+    /// A four-letter word is answered.
+    pub words: RateLimit,
+}
+
+impl LogLines {
+    /// Each kind as often as the others.
+    pub fn new(clock: Clock) -> LogLines {
+        let limit = || RateLimit::new(clock, LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
+        LogLines { closings: limit(), refusals: limit(), words: limit() }
+    }
 }
 
 impl Service {

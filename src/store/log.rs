@@ -34,7 +34,7 @@ const QUEUED_JOBS_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Entries are kept in memory until two buffers are full and then go to a file together. Entries
 /// that are purged before that never reach one.
-const WRITE_BUFFER_BYTES: usize = 64 << 20;
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_PER_FLUSH: i32 = 2;
 

@@ -16,8 +16,8 @@ use jute::SessionId;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
 use rocksdb::{
-    Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, ReadOptions, ReadTier,
-    WriteBatch, WriteOptions,
+    Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, MemtableFactory,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::error::Latch;
@@ -31,7 +31,7 @@ use super::{StoreError, damaged_record, database};
 use crate::tree::{Changes, DataChange, NodeChange, Owner, Path, Session, Tree, Znode};
 
 /// A flush begins by itself when so much is committed but unflushed.
-const WRITE_BUFFER_BYTES: usize = 64 << 20;
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Read ahead of a scan over everything.
 const SCAN_AHEAD_BYTES: usize = 2 << 20;
 
@@ -62,6 +62,9 @@ impl TreeStore {
         options.set_atomic_flush(true);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+        // What is committed is read again only after a flush, so it need not be sorted before one.
+        options.set_memtable_factory(MemtableFactory::Vector);
+        options.set_allow_concurrent_memtable_write(false);
         options.set_compression_type(DBCompressionType::Lz4);
         let db = database::open(path, &options, &TREE_COLUMNS)?;
         let inner = Inner { db, latch, large: Mutex::new(None), _locks: locks };

@@ -63,6 +63,8 @@ pub struct Draft<'t> {
     progress: Progress,
     events: Vec<Event>,
     undo: Vec<Undo>,
+    /// What the transaction that is being decided found where it edited below the root of quotas.
+    quotas_before: BTreeMap<Path, Option<NodeChange>>,
     edits_quotas: bool,
 }
 
@@ -76,6 +78,7 @@ impl<'t> Draft<'t> {
             progress: tree.progress,
             events: Vec::new(),
             undo: Vec::new(),
+            quotas_before: BTreeMap::new(),
             edits_quotas: false,
         }
     }
@@ -141,6 +144,7 @@ impl<'t> Draft<'t> {
     /// Ends a transaction: forgets how to undo it and gives out its events.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         self.undo.clear();
+        self.quotas_before.clear();
         std::mem::take(&mut self.events)
     }
 
@@ -193,7 +197,12 @@ impl<'t> Draft<'t> {
 
     /// The data of the node at `path`; `None` also if there is no node.
     pub(super) fn data(&self, path: &str) -> Option<Bytes> {
-        match self.nodes.get(path) {
+        self.data_after(path, self.nodes.get(path))
+    }
+
+    /// The data that the tree's node at `path` has after this change, if any.
+    fn data_after(&self, path: &str, change: Option<&NodeChange>) -> Option<Bytes> {
+        match change {
             Some(NodeChange::Put { data: DataChange::Set(data), .. }) => data.clone(),
             Some(NodeChange::Remove) => None,
             Some(NodeChange::Put { data: DataChange::Keep, .. }) | None => {
@@ -202,33 +211,23 @@ impl<'t> Draft<'t> {
         }
     }
 
-    /// What the transaction that is being decided found at `path` in this draft, if it changed it.
-    fn found_before(&self, path: &str) -> Option<Option<&NodeChange>> {
-        self.undo.iter().find_map(|undo| match undo {
-            Undo::Node(edited, before) if edited.as_str() == path => Some(before.as_ref()),
-            Undo::Node(..) | Undo::Session(..) | Undo::FirstOfSession(_) => None,
-        })
-    }
-
-    /// Whether there was a node at `path` before the transaction that is being decided.
-    pub(super) fn existed_before(&self, path: &str) -> bool {
-        match self.found_before(path) {
+    /// Whether there was a node at `path`, below the root of quotas, before the transaction that is
+    /// being decided.
+    pub(super) fn quota_existed(&self, path: &str) -> bool {
+        match self.quotas_before.get(path) {
             Some(Some(change)) => matches!(change, NodeChange::Put { .. }),
             Some(None) => self.tree.find(path).is_some(),
             None => self.find(path).is_some(),
         }
     }
 
-    /// The data of the node at `path` before the transaction that is being decided.
-    pub(super) fn data_before(&self, path: &str) -> Option<Bytes> {
-        match self.found_before(path) {
-            Some(Some(NodeChange::Put { data: DataChange::Set(data), .. })) => data.clone(),
-            Some(Some(NodeChange::Remove)) => None,
-            Some(Some(NodeChange::Put { data: DataChange::Keep, .. }) | None) => {
-                self.tree.find(path).and_then(NodeRef::data).map(Bytes::copy_from_slice)
-            }
-            None => self.data(path),
-        }
+    /// The data of that node before the transaction that is being decided.
+    pub(super) fn quota_data_before(&self, path: &str) -> Option<Bytes> {
+        let change = match self.quotas_before.get(path) {
+            Some(before) => before.as_ref(),
+            None => self.nodes.get(path),
+        };
+        self.data_after(path, change)
     }
 
     /// Whether any quota could be in force.
@@ -328,6 +327,9 @@ impl<'t> Draft<'t> {
 
     fn edit(&mut self, path: Path, change: NodeChange) {
         let before = self.nodes.insert(path.clone(), change);
+        if path.as_str().starts_with(QUOTA_ROOT) {
+            self.quotas_before.entry(path.clone()).or_insert_with(|| before.clone());
+        }
         self.undo.push(Undo::Node(path, before));
     }
 

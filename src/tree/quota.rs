@@ -102,9 +102,9 @@ pub(super) fn enforce(
 ) -> Result<(), Refusal> {
     // What counts is what had been applied before this transaction: a multi is not judged by its own
     // earlier operations.
-    let exists = |path: &str| draft.existed_before(path);
+    let exists = |path: &str| draft.quota_existed(path);
     let Some(prefix) = prefix_of(draft, path, exists) else { return Ok(()) };
-    let read = |name: &str| draft.data_before(&format!("{QUOTA_ROOT}{prefix}/{name}"));
+    let read = |name: &str| draft.quota_data_before(&format!("{QUOTA_ROOT}{prefix}/{name}"));
     let limits = read(LIMITS).and_then(|text| Track::parse(&text)).ok_or(Refusal::Malformed)?;
     if count_more == 0 && bytes_more == 0 {
         return Ok(());

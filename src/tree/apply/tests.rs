@@ -284,6 +284,45 @@ fn quota_statistics_written_by_a_client_wrap_as_upstreams_do() {
 }
 
 #[test]
+fn quotas_are_judged_by_what_was_there_before_the_transaction() {
+    let limits = "/zookeeper/quota/q/zookeeper_limits";
+    let hard = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+    let limit = |text| {
+        let mut write = create(limits, 0);
+        if let Write::Create { data, .. } = &mut write {
+            *data = hard(text);
+        }
+        write
+    };
+    let set = |path: &str, text| {
+        let (path, data) = (path.to_owned(), hard(text));
+        Write::SetData { path, data, version: Version::ANY }
+    };
+    let mut tree = tree_with(&["/q", "/zookeeper/quota/q"]);
+    let mut multi = |writes: Vec<Write>| {
+        let mut submission = submission(S1, Write::Multi(writes));
+        submission.admission.enforce_quota = true;
+        let mut draft = Draft::over(&tree);
+        let applied = apply(&mut draft, &Proposal { time_ms: 1_000, submission: &submission });
+        let changes = draft.finish();
+        tree.absorb(&changes);
+        let Ok(Body::Multi(results)) = applied.outcome else { panic!("{:?}", applied.outcome) };
+        results.last().cloned().unwrap()
+    };
+    let stats = "/zookeeper/quota/q/zookeeper_stats";
+    let refused = MultiResult::Failed(ErrorCode::QuotaExceeded);
+
+    multi(vec![create(stats, 0)]);
+    let new_limit = limit("count=-1,bytes=-1=;countHardLimit=1");
+    let under_new_limit = multi(vec![new_limit, create("/q/x", 0)]);
+    assert!(matches!(under_new_limit, MultiResult::Done(..)), "{under_new_limit:?}");
+    assert_eq!(multi(vec![create("/q/y", 0)]), refused);
+    assert_eq!(multi(vec![delete(limits), create("/q/z", 0)]), refused);
+    assert_eq!(multi(vec![set(limits, "count=9,bytes=9"), create("/q/z", 0)]), refused);
+    assert_eq!(multi(vec![set(stats, "count=0,bytes=0"), create("/q/z", 0)]), refused);
+}
+
+#[test]
 fn a_batch_is_read_back_as_it_was_written() {
     let writes = vec![
         create("/a", 3),

@@ -1,0 +1,5 @@
+module rookeeper/compat-tests/go
+
+go 1.18
+
+require github.com/go-zookeeper/zk v1.0.4

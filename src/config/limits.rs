@@ -15,9 +15,19 @@ const KIB: usize = 1 << 10;
 /// our memory.
 pub const OUTBOX_BYTES_MAX: usize = 16 * MIB;
 
+/// Bytes of data and names in the reply to one multiRead; a request for more is refused. A frame has
+/// room for 60,000 reads of the largest node, which no memory holds.
+pub const MULTI_READ_BYTES_MAX: usize = 16 * MIB;
+
 /// Submissions that may wait in one lane to the leader. A full lane pushes back to
 /// `globalOutstandingLimit`, and from there to the clients' sockets.
 pub const LANE_SUBMISSIONS_MAX: usize = 4_096;
+
+/// Bytes of large submissions that may wait in one lane; small ones are bounded by their number.
+pub const LANE_BYTES_MAX: usize = 32 * MIB;
+
+/// Bytes from which on a submission is a large one.
+pub const LARGE_SUBMISSION_BYTES: usize = 4 * KIB;
 
 /// Submissions proposed in one log entry. Batches form from what is queued; nobody waits for one
 /// to fill.

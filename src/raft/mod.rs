@@ -21,13 +21,14 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{ServerState, SnapshotPolicy};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, RateLimit};
 use crate::config::Config;
 use crate::config::limits::{
-    LANE_SUBMISSIONS_MAX, LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX,
+    LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES, LOG_LINES_INTERVAL_MS,
+    LOG_LINES_PER_INTERVAL_MAX,
 };
 use crate::replica::{Incident, Replica};
 use crate::store::{Store, StoreError, SyncObserver, TreeStore};
@@ -40,7 +41,7 @@ pub use sessions::Sessions;
 use applier::Applier;
 use log_store::RaftLog;
 use network::NoNetwork;
-use proposer::Proposer;
+use proposer::{Proposer, Queued};
 use types::{Member, TypeConfig};
 
 type RaftHandle = openraft::Raft<TypeConfig, Applier>;
@@ -79,7 +80,9 @@ pub struct Stopped;
 /// The handle.
 pub struct Ensemble {
     raft: RaftHandle,
-    submissions: mpsc::Sender<Submission>,
+    submissions: mpsc::Sender<Queued>,
+    /// Bytes that large submissions may still add to the queue.
+    room: Arc<Semaphore>,
     sessions: Arc<Sessions>,
     store: TreeStore,
     appended_bytes: Arc<AtomicU64>,
@@ -137,6 +140,7 @@ impl Ensemble {
         let ensemble = Arc::new(Ensemble {
             raft,
             submissions,
+            room: Arc::new(Semaphore::new(LANE_BYTES_MAX)),
             sessions,
             store: tree_store,
             appended_bytes,
@@ -173,13 +177,21 @@ impl Ensemble {
         ];
     }
 
-    /// Hands a write in. Waits while too many are queued.
+    /// Hands a write in. Waits while too many are queued, or too large ones.
     ///
     /// # Errors
     ///
     /// [`Stopped`]: it was not taken and never will be.
     pub async fn submit(&self, submission: Submission) -> Result<(), Stopped> {
-        self.submissions.send(submission).await.map_err(|_| Stopped)
+        let bytes = proposer::weight(&submission.write).min(LANE_BYTES_MAX);
+        let room = if bytes < LARGE_SUBMISSION_BYTES {
+            None
+        } else {
+            let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await;
+            Some(room.map_err(|_| Stopped)?)
+        };
+        let queued = Queued { submission, _room: room };
+        self.submissions.send(queued).await.map_err(|_| Stopped)
     }
 
     /// Notes that a session's client was heard from.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jute::SessionId;
+use jute::{Acl, SessionId};
 use openraft::raft::{ClientWriteResult, responder::ProgressResponder};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::RaftHandle;
 use super::fault::Fault;
@@ -22,6 +22,13 @@ use crate::config::limits::{
 use crate::replica::Replica;
 use crate::tree::{Batch, Holder, Origin, Submission, Write};
 
+/// A submission that waits to be proposed.
+pub(super) struct Queued {
+    pub(super) submission: Submission,
+    /// What a large one takes of the queue's room, given back when it leaves the queue.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
 /// What the proposer needs.
 pub(super) struct Proposer {
     pub(super) raft: RaftHandle,
@@ -29,7 +36,7 @@ pub(super) struct Proposer {
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Clock,
     pub(super) fault: Fault,
-    pub(super) queue: mpsc::Receiver<Submission>,
+    pub(super) queue: mpsc::Receiver<Queued>,
 }
 
 impl Proposer {
@@ -41,7 +48,7 @@ impl Proposer {
                 // Nothing is taken from the queue while the log is busy: it gathers there.
                 first = self.queue.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX => {
                     let Some(first) = first else { break };
-                    let batch = self.gather(first);
+                    let batch = self.gather(first.submission);
                     let payload = Payload::new(&batch);
                     let asked = Asked::of(batch);
                     let (responder, outcome) =
@@ -66,7 +73,7 @@ impl Proposer {
         let mut bytes = weight(&first.write);
         let mut submissions = vec![first];
         while submissions.len() < PROPOSAL_SUBMISSIONS_MAX && bytes < PROPOSAL_BYTES_MAX {
-            let Ok(next) = self.queue.try_recv() else { break };
+            let Ok(Queued { submission: next, .. }) = self.queue.try_recv() else { break };
             bytes += weight(&next.write);
             submissions.push(next);
         }
@@ -105,16 +112,18 @@ impl Asked {
 }
 
 /// About how many bytes a write adds to an entry.
-fn weight(write: &Write) -> usize {
+pub(super) fn weight(write: &Write) -> usize {
+    let data_bytes = |data: &Option<bytes::Bytes>| data.as_ref().map_or(0, bytes::Bytes::len);
+    let acl_bytes =
+        |acl: &Option<Vec<Acl>>| acl.as_ref().map_or(0, |acl| acl.len() * size_of::<Acl>());
     match write {
-        Write::Create { path, data, .. } | Write::SetData { path, data, .. } => {
-            path.len() + data.as_ref().map_or(0, bytes::Bytes::len)
-        }
+        Write::Create { path, data, acl, .. } => path.len() + data_bytes(data) + acl_bytes(acl),
+        Write::SetData { path, data, .. } => path.len() + data_bytes(data),
+        Write::SetAcl { path, acl, .. } => path.len() + acl_bytes(acl),
         Write::Multi(writes) => writes.iter().map(weight).sum(),
-        Write::Delete { path, .. }
-        | Write::SetAcl { path, .. }
-        | Write::Check { path, .. }
-        | Write::Reap { path, .. } => path.len(),
+        Write::Delete { path, .. } | Write::Check { path, .. } | Write::Reap { path, .. } => {
+            path.len()
+        }
         Write::OpenSession { .. }
         | Write::AttachSession { .. }
         | Write::CloseSession { .. }

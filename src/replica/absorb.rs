@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use jute::ErrorCode;
 use jute::reply::put_event;
 
+use super::outbox::Notified;
 use super::{Closing, Decided, Replica};
 use crate::tree::{Changes, Event, Refusal, SessionChange};
 use crate::watch::WatchRegistry;
@@ -36,8 +37,12 @@ impl Replica {
             if frame.is_empty() {
                 put_event(frame, event.zxid, event.kind, event.path.as_str());
             }
-            let outbox = connections.get(&connection);
-            sent += u64::from(outbox.is_some_and(|o| o.notify(frame, &event.acl, self.skip_acl)));
+            let Some(outbox) = connections.get(&connection) else { return };
+            match outbox.notify(frame, &event.acl, self.skip_acl) {
+                Notified::Pushed => sent += 1,
+                Notified::Hidden => {}
+                Notified::Overflowed => self.stats.count_overflow(),
+            }
         });
         if sent > 0 {
             self.stats.count_sent(sent);

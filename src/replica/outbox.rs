@@ -1,8 +1,9 @@
 //! What a connection is still to be sent, and what it still waits for.
 //!
 //! Everybody who owes a client something pushes it here, never to the socket; the connection's task
-//! takes what has gathered and writes it at once. Pushing never blocks: an outbox that would grow
-//! over its limit is closed instead.
+//! takes what has gathered once all that it took before is written. Pushing never blocks: an outbox
+//! whose notifications would grow over its limit is closed instead, and a connection that does not
+//! get its replies rid asks for no more of them.
 //!
 //! Invariant: replies stand in the order of their requests, and a notification stands before any
 //! reply that could show its effect, because both are pushed while the tree is locked.
@@ -27,6 +28,17 @@ pub enum Closing {
     AfterFlush,
     /// At once, without another byte.
     AtOnce,
+}
+
+/// What became of a notification.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Notified {
+    /// The client will read it.
+    Pushed,
+    /// The client does not get it: it may not, or it is being closed already.
+    Hidden,
+    /// The client left too many unread, and is closed for it.
+    Overflowed,
 }
 
 /// A write that was submitted and not yet answered.
@@ -98,6 +110,8 @@ pub struct Seat {
 
 struct State {
     buffer: BytesMut,
+    /// How many bytes of the buffer are notifications.
+    notification_bytes: usize,
     identities: Arc<[Id]>,
     pending: VecDeque<Pending>,
     handshake: Option<Result<(), Refusal>>,
@@ -126,6 +140,7 @@ impl Outbox {
     ) -> Outbox {
         let state = State {
             buffer: BytesMut::new(),
+            notification_bytes: 0,
             identities,
             pending: VecDeque::new(),
             handshake: None,
@@ -162,14 +177,14 @@ impl Outbox {
         self.wake.notified().await;
     }
 
-    /// Moves all that has gathered to the end of `out`, and tells whether the connection is to end.
+    /// Moves all that has gathered to `out` if that is empty, and tells whether the connection is to
+    /// end. While a client does not take what `out` holds, the rest gathers here, where it is
+    /// bounded.
     pub fn take(&self, out: &mut BytesMut) -> Option<Closing> {
         let mut state = self.state.lock();
         if out.is_empty() {
             std::mem::swap(out, &mut state.buffer);
-        } else {
-            out.extend_from_slice(&state.buffer);
-            state.buffer.clear();
+            state.notification_bytes = 0;
         }
         state.closing
     }
@@ -184,8 +199,9 @@ impl Outbox {
         Arc::clone(&self.state.lock().identities)
     }
 
-    /// Adds identities that the client has proved; each is kept once.
-    pub fn add_identities(&self, more: Vec<Id>) {
+    /// Adds identities that the client has proved; each is kept once. Refuses those that would make
+    /// more than `identities_max`.
+    pub fn add_identities(&self, more: Vec<Id>, identities_max: usize) -> bool {
         let mut state = self.state.lock();
         let mut all = state.identities.to_vec();
         for identity in more {
@@ -193,7 +209,11 @@ impl Outbox {
                 all.push(identity);
             }
         }
-        state.identities = all.into();
+        let is_within = all.len() <= identities_max;
+        if is_within {
+            state.identities = all.into();
+        }
+        is_within
     }
 
     /// Counts a request that came in.
@@ -274,22 +294,29 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Pushes a notification, unless the client may not read the node. Returns whether it was sent.
-    pub(super) fn notify(&self, frame: &[u8], acl: &[Acl], skip_acl: bool) -> bool {
+    /// Pushes a notification, unless the client may not read the node or has too many to read.
+    pub(super) fn notify(&self, frame: &[u8], acl: &[Acl], skip_acl: bool) -> Notified {
         let mut state = self.state.lock();
         if !skip_acl && !permits(acl, Perms::READ, &state.identities) {
-            return false;
+            return Notified::Hidden;
         }
-        if state.buffer.len() + frame.len() > self.bytes_max {
+        let is_over = state.notification_bytes + frame.len() > self.bytes_max;
+        let notified = match (is_over, state.closing) {
+            (false, _) => Notified::Pushed,
+            (true, Some(Closing::AtOnce)) => Notified::Hidden,
+            (true, _) => Notified::Overflowed,
+        };
+        if is_over {
             // It would miss this notification, so it must come again and ask what changed.
             state.closing = Some(Closing::AtOnce);
         } else {
             state.buffer.put_slice(frame);
+            state.notification_bytes += frame.len();
             state.traffic.sent += 1;
         }
         drop(state);
         self.wake.notify_one();
-        true
+        notified
     }
 
     /// Tells the connection how its session's opening or attaching came out.

@@ -21,6 +21,8 @@ pub struct Asker<'a> {
     pub identities: &'a [Id],
     /// Its session.
     pub session: jute::SessionId,
+    /// Bytes of data and names that one multiRead may ask for.
+    pub multi_read_bytes_max: usize,
 }
 
 /// A request with what its reply needs.
@@ -30,6 +32,7 @@ struct Reading<'a> {
     connection: ConnectionId,
     identities: &'a [Id],
     session: jute::SessionId,
+    multi_read_bytes_max: usize,
 }
 
 impl Replica {
@@ -46,6 +49,7 @@ impl Replica {
             connection: asker.outbox.id(),
             identities: asker.identities,
             session: asker.session,
+            multi_read_bytes_max: asker.multi_read_bytes_max,
         };
         let zxid = tree.zxid();
         let xid = if pending.op == OpCode::Ping { Xid::PING } else { pending.xid };
@@ -117,7 +121,7 @@ impl Replica {
             }
             Request::Sync(PathOnly { path }) => Ok(Body::Path(path.clone())),
             Request::Ping => Ok(Body::Empty),
-            Request::MultiRead(multi) => multi_read(reader, multi),
+            Request::MultiRead(multi) => multi_read(reader, multi, reading.multi_read_bytes_max),
             Request::CheckWatches(WatchesOf { path, kind }) => {
                 let watches = self.watches.lock();
                 watch_found(watches.check(present(path)?, reading.connection, *kind))
@@ -240,31 +244,65 @@ fn put_foreign(out: &mut BytesMut, xid: Xid, zxid: Zxid) {
 }
 
 /// Several reads of one state; each has its own result.
-fn multi_read(reader: Reader<'_>, multi: &Multi) -> Answer<Body> {
+///
+/// A frame has room for tens of thousands of reads of the largest node, so `bytes_max` bounds them.
+fn multi_read(reader: Reader<'_>, multi: &Multi, bytes_max: usize) -> Answer<Body> {
     let Multi::Ops(ops) = multi else { return Err(ErrorCode::MarshallingError) };
     if !ops.iter().all(MultiOp::is_read) {
         return Err(ErrorCode::MarshallingError);
     }
-    let result = |op: &MultiOp| {
-        let read = match op {
-            MultiOp::GetData(request) => present(&request.path).and_then(|path| {
-                let node = reader.node(path)?;
-                Ok(Body::Data(node.data().map(Bytes::copy_from_slice), node.stat()))
-            }),
-            MultiOp::GetChildren(request) => present(&request.path).and_then(|path| {
-                let children = reader.node(path)?.children();
-                Ok(Body::Paths(children.map(|child| child.name().to_owned()).collect()))
-            }),
-            MultiOp::Create(..)
-            | MultiOp::CreateTtl(_)
-            | MultiOp::Delete(_)
-            | MultiOp::SetData(_)
-            | MultiOp::Check(_) => Err(ErrorCode::MarshallingError),
-        };
-        match read {
-            Ok(body) => MultiResult::Done(op.op(), body),
+    let mut bytes = 0;
+    let mut results = Vec::with_capacity(ops.len());
+    for op in ops {
+        let result = match read_one(reader, op) {
+            Ok(body) => {
+                bytes += data_bytes(&body);
+                MultiResult::Done(op.op(), body)
+            }
             Err(code) => MultiResult::Failed(code),
+        };
+        if bytes > bytes_max {
+            return Err(ErrorCode::MarshallingError);
         }
-    };
-    Ok(Body::Multi(ops.iter().map(result).collect()))
+        results.push(result);
+    }
+    Ok(Body::Multi(results))
+}
+
+/// One read of several.
+fn read_one(reader: Reader<'_>, op: &MultiOp) -> Answer<Body> {
+    match op {
+        MultiOp::GetData(request) => {
+            let node = reader.node(present(&request.path)?)?;
+            Ok(Body::Data(node.data().map(Bytes::copy_from_slice), node.stat()))
+        }
+        MultiOp::GetChildren(request) => {
+            let children = reader.node(present(&request.path)?)?.children();
+            Ok(Body::Paths(children.map(|child| child.name().to_owned()).collect()))
+        }
+        MultiOp::Create(..)
+        | MultiOp::CreateTtl(_)
+        | MultiOp::Delete(_)
+        | MultiOp::SetData(_)
+        | MultiOp::Check(_) => Err(ErrorCode::MarshallingError),
+    }
+}
+
+/// Bytes of data or names that the result of a read holds.
+fn data_bytes(body: &Body) -> usize {
+    match body {
+        Body::Data(data, _) => data.as_ref().map_or(0, Bytes::len),
+        Body::Paths(names) => names.iter().map(String::len).sum(),
+        Body::Empty
+        | Body::Path(_)
+        | Body::PathStat(..)
+        | Body::Stat(_)
+        | Body::PathsStat(..)
+        | Body::Acl(..)
+        | Body::Count(_)
+        | Body::Error(_)
+        | Body::WhoAmI(_)
+        | Body::Token(_)
+        | Body::Multi(_) => 0,
+    }
 }

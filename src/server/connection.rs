@@ -118,8 +118,12 @@ impl Connection {
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
         tokio::pin!(sessionless);
+<<<<<<< HEAD
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
+=======
+        let mut is_ending = false;
+>>>>>>> crash
         loop {
             self.settle();
             let more = match self.handle_input().await {
@@ -132,6 +136,12 @@ impl Connection {
             }
             if closing == Some(Closing::AfterFlush) {
                 self.phase = Phase::Ending;
+                if !is_ending {
+                    // No session times out that could end a client which takes nothing any more.
+                    is_ending = true;
+                    let limit = Duration::from_millis(sessionless_ms);
+                    sessionless.as_mut().reset(tokio::time::Instant::now() + limit);
+                }
                 if self.output.is_empty() {
                     return End::Over;
                 }
@@ -168,16 +178,15 @@ impl Connection {
                     Err(error) => return End::Socket(error),
                 },
                 () = pause(stall), if is_at_gate => {}
-                () = &mut sessionless, if !has_session => {
-                    let stats = self.service.replica.stats();
-                    stats.count_incident(Incident::SessionlessExpired);
-                    return End::Violation(format!("no session within {sessionless_ms} ms"));
+                () = &mut sessionless, if is_ending || !has_session => {
+                    return self.overdue(is_ending);
                 }
                 () = &mut stopped => return End::Over,
             }
         }
     }
 
+<<<<<<< HEAD
     /// Gives back the memory of buffers that are empty: most connections are idle most of the time.
     fn let_buffers_go(&mut self) {
         if self.input.is_empty() {
@@ -186,6 +195,16 @@ impl Connection {
         if self.output.is_empty() && self.output.capacity() > KEPT_BYTES {
             self.output = BytesMut::new();
         }
+=======
+    /// Why a connection ends that makes no progress where no session times out.
+    fn overdue(&self, is_ending: bool) -> End {
+        let limit_ms = self.service.config.sessionless_timeout_ms;
+        if is_ending {
+            return End::Violation(format!("last replies not taken within {limit_ms} ms"));
+        }
+        self.service.replica.stats().count_incident(Incident::SessionlessExpired);
+        End::Violation(format!("no session within {limit_ms} ms"))
+>>>>>>> crash
     }
 
     /// Whether there is room for more of what the client sends.
@@ -193,12 +212,17 @@ impl Connection {
         match self.phase {
             Phase::Ending => false,
             _ if self.input_ended => false,
-            _ if self.output.len() > UNSENT_BYTES => false,
+            _ if self.unsent_bytes() > UNSENT_BYTES => false,
             Phase::Opening(_) => self.input.len() < READ_AHEAD_BYTES,
             Phase::AwaitingConnect | Phase::Open(_) => {
                 !self.is_held() || self.input.len() < READ_AHEAD_BYTES
             }
         }
+    }
+
+    /// Bytes that the client has not taken yet.
+    fn unsent_bytes(&self) -> usize {
+        self.output.len() + self.outbox.waiting_bytes()
     }
 
     /// Whether requests that were read wait for something other than the rest of their bytes.
@@ -224,7 +248,7 @@ impl Connection {
     /// Handles what was read, as far as it goes; tells whether there is more that could be handled.
     async fn handle_input(&mut self) -> Result<bool, End> {
         for _ in 0..CONNECTION_REQUESTS_PER_TURN_MAX {
-            if self.output.len() > UNSENT_BYTES || self.outbox.is_closing() {
+            if self.unsent_bytes() > UNSENT_BYTES || self.outbox.is_closing() {
                 self.share.pass_turn_on();
                 self.settle();
                 return Ok(false);

@@ -12,6 +12,7 @@ use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
 
 use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
+use crate::config::limits::{CONNECTION_IDENTITIES_MAX, MULTI_READ_BYTES_MAX};
 use crate::replica::{Asker, Closing, Incident, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
 use crate::tree::{Origin, Refusal, Submission, Write};
@@ -268,7 +269,12 @@ impl Connection {
         match then {
             Then::Read(request) => {
                 let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
-                let asker = Asker { outbox: &self.outbox, identities: &identities, session };
+                let asker = Asker {
+                    outbox: &self.outbox,
+                    identities: &identities,
+                    session,
+                    multi_read_bytes_max: MULTI_READ_BYTES_MAX,
+                };
                 replica.read(&asker, pending, &request);
             }
             Then::Fail(code) => self.push(pending.xid, replica.zxid(), &Err(code)),
@@ -301,7 +307,10 @@ impl Connection {
             );
             match proved {
                 Ok(identities) => {
-                    self.outbox.add_identities(identities);
+                    if !self.outbox.add_identities(identities, CONNECTION_IDENTITIES_MAX) {
+                        tracing::warn!("{} proves too many identities", self.peer);
+                        return Ok(self.refuse_authentication(xid));
+                    }
                     self.push(xid, Zxid::ZERO, &Ok(Body::Empty));
                 }
                 Err(refused) => {
@@ -309,9 +318,7 @@ impl Connection {
                         let peer = self.peer;
                         tracing::warn!("authentication of {peer} failed: {refused}{left_out}");
                     }
-                    self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
-                    self.outbox.close(Closing::AfterFlush);
-                    return Ok(Step::Wait);
+                    return Ok(self.refuse_authentication(xid));
                 }
             }
         } else if let Request::Sasl(sasl) = request {
@@ -322,6 +329,13 @@ impl Connection {
             self.push(xid, Zxid::ZERO, &Ok(Body::Token(None)));
         }
         Ok(Step::Next)
+    }
+
+    /// Says that credentials do not count, and closes.
+    fn refuse_authentication(&self, xid: Xid) -> Step {
+        self.push(xid, Zxid::ZERO, &Err(ErrorCode::AuthFailed));
+        self.outbox.close(Closing::AfterFlush);
+        Step::Wait
     }
 
     /// Hands a write in.

@@ -1,11 +1,16 @@
 //! Who may do what: the judgement of ACLs, and their checking before they are stored.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use jute::{Acl, Id, Perms};
 
 use super::{Admission, Refusal};
+
+/// Entries of an ACL that is stored. A frame of the default size holds no more, but each `auth` in it
+/// stands for all identities of the sender.
+const ENTRIES_MAX: usize = 65_536;
 
 /// Whether `identities` hold any of the permissions `wanted` on a node with this ACL.
 ///
@@ -88,23 +93,23 @@ fn parse_quad(text: &str) -> Option<Ipv4Addr> {
 ///
 /// # Errors
 ///
-/// [`Refusal::InvalidAcl`]: nothing is left, or an entry is one that nobody could match.
+/// [`Refusal::InvalidAcl`]: nothing is left, or far too much, or an entry is one that nobody could
+/// match.
 ///
 /// Source: ZooKeeper, `PrepRequestProcessor.fixupACL`.
 pub(super) fn fixed_up(acl: Option<&[Acl]>, admission: &Admission) -> Result<Arc<[Acl]>, Refusal> {
-    let mut sent: Vec<&Acl> = Vec::new();
-    for entry in acl.unwrap_or_default() {
-        if !sent.contains(&entry) {
-            sent.push(entry);
-        }
-    }
+    let sent = acl.unwrap_or_default();
+    let mut known = BTreeSet::new();
     let mut stored: Vec<Acl> = Vec::with_capacity(sent.len());
     for entry in sent {
+        if sent.len() > 1 && !known.insert(entry) {
+            continue;
+        }
         match entry.id.scheme.as_deref().ok_or(Refusal::InvalidAcl)? {
             "auth" => {
                 let before = stored.len();
                 stored.extend(own_entries(entry.perms, &admission.identities));
-                if stored.len() == before {
+                if stored.len() == before || stored.len() > ENTRIES_MAX {
                     return Err(Refusal::InvalidAcl);
                 }
             }
@@ -218,6 +223,25 @@ mod tests {
         for scheme in [Some("super"), Some("unheard-of"), None] {
             assert_eq!(judged(scheme), Err(Refusal::InvalidAcl), "{scheme:?}");
         }
+    }
+
+    #[test]
+    fn duplicates_go_and_the_order_stays() {
+        let sent = [entry("ip", "::1"), entry("digest", "u:h"), entry("ip", "::1")];
+        let stored = fixed_up(Some(&sent), &Admission::internal()).unwrap();
+        assert_eq!(*stored, sent[..2]);
+    }
+
+    #[test]
+    fn few_entries_cannot_become_very_many() {
+        let identities = (0..1_000).map(|number| Id::new("digest", format!("{number}:h")));
+        let admission = Admission { identities: identities.collect(), ..Admission::internal() };
+        let own = |perms| Acl { perms: Perms(perms), id: Id::new("auth", "") };
+        let few: Vec<Acl> = (0..60).map(own).collect();
+        let many: Vec<Acl> = (0..10_000).map(own).collect();
+
+        assert_eq!(fixed_up(Some(&few), &admission).unwrap().len(), 60_000);
+        assert_eq!(fixed_up(Some(&many), &admission), Err(Refusal::InvalidAcl));
     }
 
     #[test]

@@ -319,19 +319,39 @@ impl Rookeeper {
     ///
     /// It does not run.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-        Ok(kib.parse::<u64>()? << 10)
+        self.status_bytes("VmRSS:")
     }
 
-    /// Files and sockets that it has open.
+    /// The most bytes of memory that it ever occupied.
     ///
     /// # Errors
     ///
     /// It does not run.
-    pub(crate) fn open_files(&self) -> Result<usize> {
-        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid()?))?.count())
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, name: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.with_context(|| format!("no {name} of the server"))?.parse::<u64>()? << 10)
+    }
+
+    /// Sockets that it has open, and other files.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub(crate) fn open_files(&self) -> Result<(usize, usize)> {
+        let mut open = (0, 0);
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.pid()?))? {
+            // It may be closed while they are listed.
+            let Ok(target) = std::fs::read_link(entry?.path()) else { continue };
+            let is_socket = target.to_string_lossy().starts_with("socket:");
+            *if is_socket { &mut open.0 } else { &mut open.1 } += 1;
+        }
+        Ok(open)
     }
 }
 

@@ -118,12 +118,9 @@ impl Connection {
         let sessionless_ms = u64::from(self.service.config.sessionless_timeout_ms);
         let sessionless = tokio::time::sleep(Duration::from_millis(sessionless_ms));
         tokio::pin!(sessionless);
-<<<<<<< HEAD
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
-=======
         let mut is_ending = false;
->>>>>>> crash
         loop {
             self.settle();
             let more = match self.handle_input().await {
@@ -186,7 +183,6 @@ impl Connection {
         }
     }
 
-<<<<<<< HEAD
     /// Gives back the memory of buffers that are empty: most connections are idle most of the time.
     fn let_buffers_go(&mut self) {
         if self.input.is_empty() {
@@ -195,7 +191,8 @@ impl Connection {
         if self.output.is_empty() && self.output.capacity() > KEPT_BYTES {
             self.output = BytesMut::new();
         }
-=======
+    }
+
     /// Why a connection ends that makes no progress where no session times out.
     fn overdue(&self, is_ending: bool) -> End {
         let limit_ms = self.service.config.sessionless_timeout_ms;
@@ -204,7 +201,6 @@ impl Connection {
         }
         self.service.replica.stats().count_incident(Incident::SessionlessExpired);
         End::Violation(format!("no session within {limit_ms} ms"))
->>>>>>> crash
     }
 
     /// Whether there is room for more of what the client sends.

@@ -39,6 +39,20 @@ pub enum BindError {
     Bind { address: SocketAddr, port: u16, error: io::Error, remedy: &'static str },
 }
 
+impl BindError {
+    /// The error with what to do about it.
+    fn bind(address: SocketAddr, error: io::Error) -> BindError {
+        let remedy = if error.kind() == io::ErrorKind::AddrInUse {
+            "stop what listens there or choose another clientPort"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "choose a clientPort above 1023"
+        } else {
+            "check clientPortAddress"
+        };
+        BindError::Bind { address, port: address.port(), error, remedy }
+    }
+}
+
 /// Counts the connections there are.
 #[derive(Default)]
 struct Crowd {
@@ -112,14 +126,7 @@ impl Listener {
         let wildcard = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let nothing = || (wildcard, io::Error::from(io::ErrorKind::AddrNotAvailable));
         let (address, error) = failure.unwrap_or_else(nothing);
-        let remedy = if error.kind() == io::ErrorKind::AddrInUse {
-            "stop what listens there or choose another clientPort"
-        } else if error.kind() == io::ErrorKind::PermissionDenied {
-            "choose a clientPort above 1023"
-        } else {
-            "check clientPortAddress"
-        };
-        Err(BindError::Bind { address, port, error, remedy })
+        Err(BindError::bind(address, error))
     }
 
     /// The address that is listened on.
@@ -202,8 +209,11 @@ impl Reserved {
     /// # Errors
     ///
     /// Another process took the port between the two steps, or the system refuses.
-    pub fn listen(self, backlog: Option<u32>) -> io::Result<Listener> {
-        let socket = self.socket.listen(backlog.unwrap_or(BACKLOG))?;
+    pub fn listen(self, backlog: Option<u32>) -> Result<Listener, BindError> {
+        let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let address = self.address().unwrap_or(unspecified);
+        let listened = self.socket.listen(backlog.unwrap_or(BACKLOG));
+        let socket = listened.map_err(|error| BindError::bind(address, error))?;
         let surplus_lines =
             RateLimit::new(Clock::system(), LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
         Ok(Listener { socket, limits: self.limits, crowd: Arc::default(), surplus_lines })

@@ -21,6 +21,20 @@ fn rest(mut client: Client) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_port_that_is_taken_between_the_two_steps_is_named() {
+    let limits = Limits { per_address_max: 0, total_max: 0 };
+    let reserved = Listener::reserve(Some("127.0.0.1"), 0, false, limits).await.unwrap();
+    let address = reserved.address().unwrap();
+    let _faster = std::net::TcpListener::bind(address).unwrap();
+
+    let Err(error) = reserved.listen(None) else { panic!("both listen") };
+
+    let text = error.to_string();
+    let port = format!("clientPort={}", address.port());
+    assert!(text.contains(&port) && text.contains("choose another clientPort"), "{text}");
+}
+
+#[tokio::test]
 async fn surplus_connections_are_closed_without_a_byte_and_places_come_back() {
     let (listener, address) = listener(false, Limits { per_address_max: 2, total_max: 0 }).await;
     let connect = || Client::connect(address).unwrap();

@@ -25,6 +25,8 @@ const NODES_A_DIRECTORY: usize = 1_000;
 const DATA_BYTES: usize = 100;
 /// Proposals in an entry of the log while it grows.
 const BATCH: usize = 16;
+/// How often all its data is set to other sizes.
+const CHURNS: usize = 4;
 /// How often it is grown; a stall that happens every time is ours and not the machine's.
 const GROWTHS: usize = 3;
 
@@ -44,7 +46,11 @@ fn create(path: String) -> Submission {
 }
 
 fn set(path: String) -> Submission {
-    let data = Some(Bytes::from_static(&[b'y'; DATA_BYTES]));
+    set_to(path, DATA_BYTES)
+}
+
+fn set_to(path: String, bytes: usize) -> Submission {
+    let data = Some(Bytes::from(vec![b'y'; bytes]));
     submission(Write::SetData { path, data, version: Version::ANY })
 }
 
@@ -115,6 +121,9 @@ fn growth() {
         if round == 0 {
             println!("tree/grow: {bytes:.0} bytes a node with {DATA_BYTES} bytes of data");
             best = times;
+            // First, while nothing else was freed that the allocator could have kept.
+            churn(&mut tree, before);
+            big_reads(&tree);
             restore(&tree);
         } else {
             best = best.into_iter().zip(times).map(|(one, other)| one.min(other)).collect();
@@ -122,6 +131,48 @@ fn growth() {
         shrink(tree);
     }
     support::print("tree/grow/the same absorbs, each at its best", best);
+}
+
+/// Reads the big tree, whose nodes lie in no cache.
+fn big_reads(tree: &Tree) {
+    let paths: Vec<String> = (0..NODES).map(path).collect();
+    let in_no_order = (0..NODES).map(|number| number * 499_979 % NODES);
+    let paths: Vec<&String> = in_no_order.filter_map(|number| paths.get(number)).collect();
+    let mut bytes = 0;
+    let data = support::timed(|| {
+        for path in &paths {
+            bytes += tree.find(path).and_then(NodeRef::data).map_or(0, <[u8]>::len);
+        }
+    });
+    assert_eq!(bytes, NODES * DATA_BYTES);
+    let stat = support::timed(|| {
+        for path in &paths {
+            bytes += black_box(tree.find(path).map(NodeRef::stat)).map_or(0, |_| 1);
+        }
+    });
+    let each = |time: Duration| time / NODES as u32;
+    println!("tree/grow/find_data: mean {:.1?}; find_stat: mean {:.1?}", each(data), each(stat));
+}
+
+/// Sets the data of every node to other sizes several times over, at last to what it was, and tells
+/// what is lost between the nodes.
+fn churn(tree: &mut Tree, before: usize) {
+    let mut times = Vec::new();
+    for round in (0..CHURNS).rev() {
+        let numbers: Vec<usize> = (0..NODES).map(|number| number * 499_979 % NODES).collect();
+        for batch in numbers.chunks(BATCH) {
+            let set = |&number: &usize| {
+                let bytes = DATA_BYTES + round * (number * 31 + round * 17) % (DATA_BYTES + 1);
+                set_to(path(number), bytes)
+            };
+            let batch: Vec<Submission> = batch.iter().map(set).collect();
+            let changes = changes_of(tree, &batch);
+            times.push(support::timed(|| tree.absorb(&changes)));
+        }
+    }
+    let bytes = resident_bytes().saturating_sub(before) as f64 / NODES as f64;
+    support::print(&format!("tree/churn/{NODES} nodes/absorb of {BATCH}"), times);
+    println!("tree/churn: {bytes:.0} bytes a node with {DATA_BYTES} bytes of data again");
 }
 
 /// Reads the big tree's records and builds another tree of them, as a start of the server does.

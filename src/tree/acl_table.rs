@@ -9,7 +9,7 @@ use jute::{Acl, Perms};
 
 /// Names an ACL of this table. The default is the ACL that lets everybody do everything.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct AclId(u32);
+pub(super) struct AclId(pub(super) u32);
 
 /// An ACL and how many slots refer to it.
 struct Entry {

@@ -1,112 +1,44 @@
-//! Where the nodes lie in memory: a slab, a hash index over full paths, and sibling links.
+//! Where the nodes lie in memory.
 //!
-//! A slot holds a node's record in 120 bytes; its name and data share one allocation. A node is
-//! found by the keyed hash of its whole path; what the hash finds is then compared name by name up
-//! to the root, so a collision costs time and never an answer. The slab grows by chunks and the
-//! index by one of 1,024 parts at a time, so that no insertion stalls for long.
+//! A node is a slot of 28 bytes, which links it with its neighbours, and one string of bytes, its
+//! cell, with a compact record, its name and its data. It is found by the keyed hash of its whole
+//! path; what the hash finds is then compared name by name up to the root, so a collision costs time
+//! and never an answer. Nothing here ever grows by being copied as a whole: no insertion stalls for
+//! long.
 //!
 //! Invariants: a slot's `parent` has the slot among its children, and the other way round; the
-//! index holds every live slot once; `present` is the length of the list of children.
+//! index holds every slot in use once; `present` is the length of the list of children.
+
+mod cells;
+mod index;
+mod record;
+mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-use jute::{Acl, Stat, Version, Zxid};
+use jute::{Acl, Stat, Zxid};
 
+use self::cells::Cells;
+use self::index::Index;
+use self::record::{Packed, Record};
+use self::slots::{NIL, Slot, Slots};
 use super::acl_table::{AclId, AclTable};
 use super::znode::visible_cversion;
 use super::{Owner, Path, Znode, parent_of};
 
-/// Slots in a chunk of the slab.
-const CHUNK_SLOTS: usize = 4_096;
-/// Parts of the index.
-const SHARDS: usize = 1_024;
-/// No slot.
-const NIL: u32 = u32::MAX;
 /// The root's slot.
 const ROOT: u32 = 0;
-/// Length of null data.
-const NULL_DATA: i32 = -1;
-
-/// A node in memory.
-struct Slot {
-    hash: u64,
-    czxid: Zxid,
-    mzxid: Zxid,
-    pzxid: Zxid,
-    ctime_ms: i64,
-    mtime_ms: i64,
-    owner: i64,
-    /// The name, then the data.
-    blob: Box<[u8]>,
-    version: Version,
-    aversion: Version,
-    created: i32,
-    present: i32,
-    name_length: u32,
-    /// Bytes of data, or [`NULL_DATA`].
-    data_length: i32,
-    acl: AclId,
-    parent: u32,
-    first_child: u32,
-    previous: u32,
-    next: u32,
-}
-
-impl Slot {
-    /// A node that is not in the tree yet.
-    fn new(name: &[u8], data: Option<&[u8]>, znode: &Znode, acl: AclId) -> Slot {
-        Slot {
-            hash: 0,
-            czxid: znode.czxid,
-            mzxid: znode.mzxid,
-            pzxid: znode.pzxid,
-            ctime_ms: znode.ctime_ms,
-            mtime_ms: znode.mtime_ms,
-            owner: znode.owner.to_number(),
-            blob: [name, data.unwrap_or_default()].concat().into(),
-            version: znode.version,
-            aversion: znode.aversion,
-            created: znode.children_created,
-            present: znode.children_present,
-            name_length: name.len() as u32,
-            data_length: data.map_or(NULL_DATA, |data| data.len() as i32),
-            acl,
-            parent: NIL,
-            first_child: NIL,
-            previous: NIL,
-            next: NIL,
-        }
-    }
-
-    fn name(&self) -> &[u8] {
-        self.blob.get(..self.name_length as usize).unwrap_or_default()
-    }
-
-    fn data(&self) -> Option<&[u8]> {
-        (self.data_length != NULL_DATA)
-            .then(|| self.blob.get(self.name_length as usize..).unwrap_or_default())
-    }
-
-    fn set_data(&mut self, data: Option<&[u8]>) {
-        // Small data comes along whenever a node changes; mostly it is the same as before.
-        if self.data() == data {
-            return;
-        }
-        self.blob = [self.name(), data.unwrap_or_default()].concat().into();
-        self.data_length = data.map_or(NULL_DATA, |data| data.len() as i32);
-    }
-}
 
 /// All nodes.
 pub(super) struct Nodes {
-    chunks: Vec<Vec<Slot>>,
-    free: Vec<u32>,
-    index: Vec<HashTable<u32>>,
+    slots: Slots,
+    index: Index,
+    cells: Cells,
     hasher: RandomState,
     acls: AclTable,
-    count: usize,
     data_bytes: u64,
 }
 
@@ -129,26 +61,22 @@ impl Nodes {
     /// A tree of nothing but a root, which has no data.
     pub(super) fn new() -> Nodes {
         let mut nodes = Nodes {
-            chunks: Vec::new(),
-            free: Vec::new(),
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            slots: Slots::new(),
+            index: Index::new(),
+            cells: Cells::new(),
             hasher: RandomState::new(),
             acls: AclTable::default(),
-            count: 0,
-            // The root's path.
-            data_bytes: 1,
+            data_bytes: 0,
         };
-        let hash = nodes.hasher.hash_one("/");
-        let slot = Slot::new(b"", None, &Znode::default(), AclId::default());
-        let root = nodes.allocate(Slot { hash, ..slot });
-        assert_eq!(root, ROOT, "the root is the first slot");
-        nodes.index_insert(root, hash);
+        let record = Record::new(&Znode::default(), AclId::default(), "");
+        let root = nodes.insert(&Path::root(), NIL, record, None);
+        assert_eq!(root, ROOT, "the root has the first slot");
         nodes
     }
 
     /// How many nodes there are.
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.slots.len()
     }
 
     /// Bytes of all paths and data.
@@ -168,19 +96,11 @@ impl Nodes {
     /// If the parent is missing: the record would be lost.
     pub(super) fn put(&mut self, path: &Path, znode: &Znode, data: NewData<'_>) -> Replaced {
         let acl = self.acls.acquire(&znode.acl);
-        if let Some(index) = self.find_slot(path.as_str()) {
-            let slot = self.slot_mut(index);
-            let owner = Owner::from_number(slot.owner);
-            let old_acl = std::mem::replace(&mut slot.acl, acl);
-            let before = slot.blob.len() as u64;
-            write_record(slot, znode);
-            if let NewData::Set(data) = data {
-                slot.set_data(data);
-            }
-            let after = slot.blob.len() as u64;
-            self.acls.release(old_acl);
-            self.data_bytes = self.data_bytes + after - before;
-            return Replaced { owner: Some(owner) };
+        let record = Record::new(znode, acl, path.name());
+        if let Some(number) = self.find_slot(path.as_str()) {
+            let before = self.rewrite(number, path, record, data);
+            self.acls.release(before.acl);
+            return Replaced { owner: Some(before.owner) };
         }
         let parent = parent_of(path.as_str()).and_then(|parent| self.find_slot(parent));
         let Some(parent) = parent else { panic!("{path} has no parent in memory") };
@@ -188,148 +108,128 @@ impl Nodes {
             NewData::Set(data) => data,
             NewData::Keep => None,
         };
-        self.insert(path, parent, Slot::new(path.name().as_bytes(), data, znode, acl));
+        self.insert(path, parent, record, data);
         Replaced { owner: None }
     }
 
+    /// Writes a node anew and tells what it was before.
+    fn rewrite(&mut self, number: u32, path: &Path, record: Record, data: NewData<'_>) -> Record {
+        let name = path.name().as_bytes();
+        let cell = self.slots.get(number).cell;
+        let packed = Packed(self.cells.get(cell));
+        let before = packed.record();
+        let (after, moved) = match data {
+            NewData::Set(data) => {
+                let after = record.with_data(data);
+                let header = after.header();
+                let parts = [header.as_bytes(), name, data.unwrap_or_default()];
+                (after, self.cells.replace(cell, parts))
+            }
+            NewData::Keep => {
+                let after = Record { data_length: before.data_length, ..record };
+                let header = after.header();
+                if packed.header_bytes() == header.as_bytes().len() {
+                    // Data may be large, and parents change often.
+                    self.cells.overwrite(cell, header.as_bytes());
+                    (after, cell)
+                } else {
+                    let data = packed.data().unwrap_or_default().to_vec();
+                    (after, self.cells.replace(cell, [header.as_bytes(), name, &data]))
+                }
+            }
+        };
+        self.slots.get_mut(number).cell = moved;
+        self.data_bytes -= u64::from(before.data_length.unwrap_or(0));
+        self.data_bytes += u64::from(after.data_length.unwrap_or(0));
+        before
+    }
+
     /// Adds a node below `parent`.
-    fn insert(&mut self, path: &Path, parent: u32, slot: Slot) {
-        let hash = self.hasher.hash_one(path.as_str());
-        let first_child = self.slot(parent).first_child;
-        self.data_bytes += bytes_of(path, &slot);
-        let index = self.allocate(Slot { hash, parent, next: first_child, ..slot });
-        if first_child != NIL {
-            self.slot_mut(first_child).previous = index;
+    fn insert(&mut self, path: &Path, parent: u32, record: Record, data: Option<&[u8]>) -> u32 {
+        let header = record.with_data(data).header();
+        let parts = [header.as_bytes(), path.name().as_bytes(), data.unwrap_or_default()];
+        let next = if parent == NIL { NIL } else { self.slots.get(parent).first_child };
+
+        self.data_bytes += (path.as_str().len() + data.map_or(0, <[u8]>::len)) as u64;
+        let number = self.slots.insert(Slot {
+            hash: self.hash_of(path.as_str()),
+            chained: NIL,
+            cell: self.cells.insert(parts),
+            parent,
+            first_child: NIL,
+            previous: NIL,
+            next,
+        });
+        if parent != NIL {
+            self.slots.get_mut(parent).first_child = number;
         }
-        self.slot_mut(parent).first_child = index;
-        self.index_insert(index, hash);
+        if next != NIL {
+            self.slots.get_mut(next).previous = number;
+        }
+        self.index.insert(&mut self.slots, number);
+        number
     }
 
     /// Removes a node that has no children, and tells who owned it; `None` if it was not there.
     ///
     /// # Panics
     ///
-    /// If it has children: they would be lost.
+    /// If it has children, or is the root: nodes would be lost.
     pub(super) fn remove(&mut self, path: &Path) -> Option<Owner> {
-        let index = self.find_slot(path.as_str())?;
-        let slot = self.slot(index);
-        assert_eq!(slot.first_child, NIL, "{path} is removed while it has children");
-        let (hash, parent, previous, next) = (slot.hash, slot.parent, slot.previous, slot.next);
-        let (owner, acl) = (Owner::from_number(slot.owner), slot.acl);
-        let bytes = bytes_of(path, slot);
-        self.data_bytes -= bytes;
+        let number = self.find_slot(path.as_str())?;
+        let Slot { cell, parent, first_child, previous, next, .. } = *self.slots.get(number);
+        assert_eq!(first_child, NIL, "{path} is removed while it has children");
+        assert_ne!(number, ROOT, "the root is removed");
+        let record = Packed(self.cells.get(cell)).record();
+
+        self.data_bytes -= path.as_str().len() as u64 + u64::from(record.data_length.unwrap_or(0));
         if previous == NIL {
-            self.slot_mut(parent).first_child = next;
+            self.slots.get_mut(parent).first_child = next;
         } else {
-            self.slot_mut(previous).next = next;
+            self.slots.get_mut(previous).next = next;
         }
         if next != NIL {
-            self.slot_mut(next).previous = previous;
+            self.slots.get_mut(next).previous = previous;
         }
-        if let Ok(entry) = self.shard_mut(hash).find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
-        self.acls.release(acl);
-        self.slot_mut(index).blob = Box::default();
-        self.free.push(index);
-        self.count -= 1;
-        Some(owner)
+        self.index.remove(&mut self.slots, number);
+        self.slots.remove(number);
+        self.cells.remove(cell);
+        self.acls.release(record.acl);
+        Some(record.owner)
     }
 
     /// Every node, in no particular order, with its path: for the checks of tests and of start-up.
     pub(super) fn iter(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.index.iter().flatten().map(|&slot| NodeRef { nodes: self, slot })
-    }
-
-    fn allocate(&mut self, slot: Slot) -> u32 {
-        self.count += 1;
-        if let Some(index) = self.free.pop() {
-            *self.slot_mut(index) = slot;
-            return index;
-        }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_SLOTS) {
-            self.chunks.push(Vec::with_capacity(CHUNK_SLOTS));
-        }
-        let before = (self.chunks.len() - 1) * CHUNK_SLOTS;
-        let index = self.chunks.last_mut().map_or(0, |chunk| {
-            chunk.push(slot);
-            before + chunk.len() - 1
-        });
-        assert!(index < NIL as usize, "the tree holds at most 2^32 - 1 nodes");
-        index as u32
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "an index of a slot is never out of bounds")]
-    fn slot(&self, index: u32) -> &Slot {
-        &self.chunks[index as usize / CHUNK_SLOTS][index as usize % CHUNK_SLOTS]
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "an index of a slot is never out of bounds")]
-    fn slot_mut(&mut self, index: u32) -> &mut Slot {
-        &mut self.chunks[index as usize / CHUNK_SLOTS][index as usize % CHUNK_SLOTS]
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "ten bits number 1,024 shards")]
-    fn shard(&self, hash: u64) -> &HashTable<u32> {
-        // The table inside uses the highest and the lowest bits; these lie between.
-        &self.index[(hash >> 40) as usize % SHARDS]
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "ten bits number 1,024 shards")]
-    fn shard_mut(&mut self, hash: u64) -> &mut HashTable<u32> {
-        &mut self.index[(hash >> 40) as usize % SHARDS]
-    }
-
-    fn index_insert(&mut self, index: u32, hash: u64) {
-        let mut shard = std::mem::take(self.shard_mut(hash));
-        shard.insert_unique(hash, index, |&other| self.slot(other).hash);
-        *self.shard_mut(hash) = shard;
+        self.slots.iter().map(|slot| NodeRef { nodes: self, slot })
     }
 
     fn find_slot(&self, path: &str) -> Option<u32> {
         if path.is_empty() || path == "/" {
             return Some(ROOT);
         }
-        let hash = self.hasher.hash_one(path);
-        self.shard(hash)
-            .find(hash, |&index| self.slot(index).hash == hash && self.is_at(index, path))
-            .copied()
+        self.index.find(&self.slots, self.hash_of(path), |number| self.is_at(number, path))
+    }
+
+    fn hash_of(&self, path: &str) -> u32 {
+        self.hasher.hash_one(path) as u32
     }
 
     /// Whether the node is the one at `path`, compared name by name up to the root.
-    fn is_at(&self, index: u32, path: &str) -> bool {
+    fn is_at(&self, number: u32, path: &str) -> bool {
         let mut rest = path.as_bytes();
-        let mut index = index;
-        while index != ROOT {
-            let slot = self.slot(index);
-            let Some(before) = rest.strip_suffix(slot.name()).and_then(|r| r.strip_suffix(b"/"))
+        let mut number = number;
+        while number != ROOT {
+            let slot = self.slots.get(number);
+            let name = Packed(self.cells.get(slot.cell)).name();
+            let Some(before) = rest.strip_suffix(name).and_then(|rest| rest.strip_suffix(b"/"))
             else {
                 return false;
             };
             rest = before;
-            index = slot.parent;
+            number = slot.parent;
         }
         rest.is_empty()
     }
-}
-
-/// What a node counts in [`Nodes::data_bytes`].
-fn bytes_of(path: &Path, slot: &Slot) -> u64 {
-    (path.as_str().len() - slot.name().len() + slot.blob.len()) as u64
-}
-
-/// Writes the record's fields, except those that say where the node lies.
-fn write_record(slot: &mut Slot, znode: &Znode) {
-    slot.czxid = znode.czxid;
-    slot.mzxid = znode.mzxid;
-    slot.pzxid = znode.pzxid;
-    slot.ctime_ms = znode.ctime_ms;
-    slot.mtime_ms = znode.mtime_ms;
-    slot.version = znode.version;
-    slot.aversion = znode.aversion;
-    slot.created = znode.children_created;
-    slot.present = znode.children_present;
-    slot.owner = znode.owner.to_number();
 }
 
 /// A node in the tree.
@@ -341,83 +241,87 @@ pub struct NodeRef<'a> {
 
 impl<'a> NodeRef<'a> {
     fn slot(self) -> &'a Slot {
-        self.nodes.slot(self.slot)
+        self.nodes.slots.get(self.slot)
+    }
+
+    fn packed(self) -> Packed<'a> {
+        Packed(self.nodes.cells.get(self.slot().cell))
     }
 
     /// The node's data; `None` is null.
     pub fn data(self) -> Option<&'a [u8]> {
-        self.slot().data()
+        self.packed().data()
     }
 
     /// Who may do what with it.
     pub fn acl(self) -> &'a Arc<[Acl]> {
-        self.nodes.acls.get(self.slot().acl)
+        self.nodes.acls.get(self.packed().record().acl)
     }
 
     /// On whose behalf it exists.
     pub fn owner(self) -> Owner {
-        Owner::from_number(self.slot().owner)
+        self.packed().record().owner
     }
 
     /// The transaction that last set its data.
     pub fn mzxid(self) -> Zxid {
-        self.slot().mzxid
+        self.packed().record().mzxid
     }
 
     /// The transaction that last created or deleted a child.
     pub fn pzxid(self) -> Zxid {
-        self.slot().pzxid
+        self.packed().record().pzxid
     }
 
     /// When its data was last set, in milliseconds since 1970.
     pub fn mtime_ms(self) -> i64 {
-        self.slot().mtime_ms
+        self.packed().record().mtime_ms
     }
 
     /// How many children were ever created below it.
     pub fn children_created(self) -> i32 {
-        self.slot().created
+        self.packed().record().created
     }
 
     /// How many children it has.
     pub fn children_present(self) -> i32 {
-        self.slot().present
+        self.packed().record().present
     }
 
     /// What a client is told of it, without a detour over [`Znode`].
     pub fn stat(self) -> Stat {
-        let slot = self.slot();
+        let record = self.packed().record();
         Stat {
-            czxid: slot.czxid,
-            mzxid: slot.mzxid,
-            ctime_ms: slot.ctime_ms,
-            mtime_ms: slot.mtime_ms,
-            version: slot.version,
-            cversion: visible_cversion(slot.created, slot.present),
-            aversion: slot.aversion,
-            ephemeral_owner: self.owner().session().unwrap_or_default(),
-            data_length: slot.data_length.max(0),
-            num_children: slot.present,
-            pzxid: slot.pzxid,
+            czxid: record.czxid,
+            mzxid: record.mzxid,
+            ctime_ms: record.ctime_ms,
+            mtime_ms: record.mtime_ms,
+            version: record.version,
+            cversion: visible_cversion(record.created, record.present),
+            aversion: record.aversion,
+            ephemeral_owner: record.owner.session().unwrap_or_default(),
+            data_length: record.data_length.unwrap_or(0) as i32,
+            num_children: record.present,
+            pzxid: record.pzxid,
         }
     }
 
     /// Its record.
     pub fn znode(self) -> Znode {
-        let slot = self.slot();
+        let record = self.packed().record();
         Znode {
-            czxid: slot.czxid,
-            mzxid: slot.mzxid,
-            pzxid: slot.pzxid,
-            ctime_ms: slot.ctime_ms,
-            mtime_ms: slot.mtime_ms,
-            version: slot.version,
-            aversion: slot.aversion,
-            children_created: slot.created,
-            children_present: slot.present,
-            owner: self.owner(),
-            data_length: (slot.data_length != NULL_DATA).then_some(slot.data_length as u32),
-            acl: Arc::clone(self.acl()),
+            czxid: record.czxid,
+            mzxid: record.mzxid,
+            pzxid: record.pzxid,
+            ctime_ms: record.ctime_ms,
+            mtime_ms: record.mtime_ms,
+            version: record.version,
+            aversion: record.aversion,
+            children_created: record.created,
+            children_present: record.present,
+            owner: record.owner,
+            data_length: record.data_length,
+            acl: Arc::clone(self.nodes.acls.get(record.acl)),
         }
     }
 
@@ -436,7 +340,7 @@ impl<'a> NodeRef<'a> {
     /// The last element of its path.
     pub fn name(self) -> &'a str {
         // Names come from text and are never changed.
-        std::str::from_utf8(self.slot().name()).unwrap_or_default()
+        std::str::from_utf8(self.packed().name()).unwrap_or_default()
     }
 
     /// Its whole path, put together from the names above it.

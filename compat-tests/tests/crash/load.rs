@@ -21,7 +21,7 @@ const EPHEMERAL_SEQUENTIAL: i32 = 3;
 /// Where sessions queue up for a lock.
 pub(crate) const LOCKS: &str = "/locks";
 /// Milliseconds of the sessions' timeouts: long enough for a restart on a busy machine.
-pub(crate) const TIMEOUT_MS: i32 = 60_000;
+pub(crate) const TIMEOUT_MS: i32 = 300_000;
 
 /// Tells the clients that the server's end is at hand, so that losing it is no failure.
 pub(crate) type Ending = Arc<AtomicBool>;

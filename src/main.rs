@@ -9,7 +9,7 @@ use rookeeper::admin::{FourLetterWords, Reporter};
 use rookeeper::cli::{self, Invocation};
 use rookeeper::clock::Clock;
 use rookeeper::config::{Config, Level, Warning};
-use rookeeper::net::{Limits, Listener};
+use rookeeper::net::{Limits, Listener, connections_max, raise_descriptor_limit};
 use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
 use rookeeper::server::{LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
@@ -24,6 +24,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a server that could not start or had to stop. Upstream's for an unexpected error.
 const EXIT_FAILURE: u8 = 1;
+/// File descriptors without which the databases may run out of them.
+const DESCRIPTORS_MIN: u64 = 256;
 /// Which messages are logged unless `RUST_LOG` says otherwise: ours, and what worries the others.
 const LOG_FILTER: &str = "info,openraft=warn";
 
@@ -79,12 +81,22 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = Arc::new(config);
     let clock = Clock::system();
+    let descriptors = raise_descriptor_limit();
+    if let Some(few) = descriptors.filter(|limit| *limit < DESCRIPTORS_MIN) {
+        tracing::warn!(
+            "only {few} file descriptors are granted; raise the limit (ulimit -n) to {DESCRIPTORS_MIN} \
+             or more: the databases may run out of them, which stops the server"
+        );
+    }
     // The port first: a second server on this machine must not wait for the first one's data.
     let listener = Listener::reserve(
         config.client_address.as_deref(),
         config.client_port,
         config.client_tcp_keep_alive,
-        Limits { per_address_max: config.max_client_cnxns, total_max: config.max_cnxns },
+        Limits {
+            per_address_max: config.max_client_cnxns,
+            total_max: connections_max(config.max_cnxns, descriptors),
+        },
     )
     .await?;
     let store = open_store(&config)?;

@@ -43,6 +43,7 @@ const DOORS: &[Room] = &[
     ("metrics_exporter_prometheus", &["metrics"]),
     ("hashbrown", &["tree", "watch"]),
     ("tokio::net", &["net"]),
+    ("rustix", &["net"]),
     ("socket2", &["net"]),
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what is said over a connection. The only room that names `tokio::net`.
 
+mod descriptors;
 mod listener;
 
+pub use descriptors::{connections_max, raise_descriptor_limit};
 pub use listener::{Accepted, BindError, Limits, Listener, Place, ReadHalf, Reserved, Stream};

@@ -43,26 +43,12 @@ pub const PROPOSALS_IN_FLIGHT_MAX: usize = 4;
 /// Log entries applied in one batch of the store. Readers are let in between batches.
 pub const APPLY_BATCH_ENTRIES_MAX: usize = 256;
 
-/// Bytes of log entries written and synced in one go.
-pub const LOG_APPEND_BYTES_MAX: usize = 4 * MIB;
-
 /// Bytes of log entries after which the tree's image is flushed and they are purged: it bounds what a
 /// restart replays and what the log takes on disk.
 pub const LOG_FLUSH_BYTES: u64 = 64 * MIB as u64;
 
 /// Milliseconds after which the tree's image is flushed although it is small.
 pub const TREE_FLUSH_INTERVAL_MS: u64 = 60_000;
-
-/// Bytes of one chunk of a snapshot in transfer.
-pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;
-
-/// Bytes of data kept inside a node's own record; larger data has a record of its own, so that a
-/// new child does not rewrite its parent's data.
-pub const DATA_INLINE_BYTES_MAX: usize = 512;
-
-/// Operations of one multi. The smallest takes 18 bytes, so no multi that fits the default
-/// `jute.maxbuffer` is refused; a raised `jute.maxbuffer` does not raise this.
-pub const MULTI_OPERATIONS_MAX: usize = 65_536;
 
 /// Requests read from one connection before the others get their turn.
 pub const CONNECTION_REQUESTS_PER_TURN_MAX: usize = 256;

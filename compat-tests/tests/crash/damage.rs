@@ -213,13 +213,16 @@ pub(crate) fn damaged_databases() -> Result<()> {
         let manifest = std::fs::read_to_string(directory.join("CURRENT"))?;
         victims.push(directory.join(manifest.trim()));
     }
+    // As they are now: a start that gets over a damage may write them anew under other names.
+    let victims: Vec<(PathBuf, Vec<u8>)> = victims
+        .into_iter()
+        .map(|victim| std::fs::read(&victim).map(|bytes| (victim, bytes)))
+        .collect::<Result<_, _>>()?;
     let mut refused = 0;
     let mut survived = 0;
-    for round in 0..24 {
-        let Some(victim) = victims.get(round % victims.len()) else { continue };
-        let bytes = std::fs::read(victim)?;
+    for (victim, bytes) in victims.iter().cycle().take(24) {
         let at = chance.below(bytes.len()) as u64;
-        restore(&server, victim, &bytes)?;
+        restore(&server, victim, bytes)?;
         flip(victim, at)?;
         let place = format!("byte {at} of {} in {}", bytes.len(), victim.display());
         if survives(&mut server).with_context(|| place.clone())? {

@@ -1,6 +1,6 @@
 //! Where the nodes lie in memory.
 //!
-//! A node is a slot of 28 bytes, which links it with its neighbours, and one string of bytes, its
+//! A node is a slot of 24 bytes, which links it with its neighbours, and one string of bytes, its
 //! cell, with a compact record, its name and its data. It is found by the keyed hash of its whole
 //! path; what the hash finds is then compared name by name up to the root, so a collision costs time
 //! and never an answer. Nothing here ever grows by being copied as a whole: no insertion stalls for
@@ -16,6 +16,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ impl Nodes {
             acls: AclTable::default(),
             data_bytes: 0,
         };
-        let record = Record::new(&Znode::default(), AclId::default(), "");
+        let record = Record::new(&Znode::default(), AclId::default());
         let root = nodes.insert(&Path::root(), NIL, record, None);
         assert_eq!(root, ROOT, "the root has the first slot");
         nodes
@@ -96,7 +97,7 @@ impl Nodes {
     /// If the parent is missing: the record would be lost.
     pub(super) fn put(&mut self, path: &Path, znode: &Znode, data: NewData<'_>) -> Replaced {
         let acl = self.acls.acquire(&znode.acl);
-        let record = Record::new(znode, acl, path.name());
+        let record = Record::new(znode, acl);
         if let Some(number) = self.find_slot(path.as_str()) {
             let before = self.rewrite(number, path, record, data);
             self.acls.release(before.acl);
@@ -114,30 +115,25 @@ impl Nodes {
 
     /// Writes a node anew and tells what it was before.
     fn rewrite(&mut self, number: u32, path: &Path, record: Record, data: NewData<'_>) -> Record {
-        let name = path.name().as_bytes();
         let cell = self.slots.get(number).cell;
         let packed = Packed(self.cells.get(cell));
         let before = packed.record();
-        let (after, moved) = match data {
-            NewData::Set(data) => {
-                let after = record.with_data(data);
-                let header = after.header();
-                let parts = [header.as_bytes(), name, data.unwrap_or_default()];
-                (after, self.cells.replace(cell, parts))
-            }
-            NewData::Keep => {
-                let after = Record { data_length: before.data_length, ..record };
-                let header = after.header();
-                if packed.header_bytes() == header.as_bytes().len() {
-                    // Data may be large, and parents change often.
-                    self.cells.overwrite(cell, header.as_bytes());
-                    (after, cell)
-                } else {
-                    let data = packed.data().unwrap_or_default().to_vec();
-                    (after, self.cells.replace(cell, [header.as_bytes(), name, &data]))
-                }
-            }
+        let path = path.as_str().as_bytes();
+        let name = path.get(path.len() - before.name_length as usize..).unwrap_or_default();
+        let record = record.named(name);
+        let after = match data {
+            NewData::Set(data) => record.with_data(data),
+            NewData::Keep => Record { data_length: before.data_length, ..record },
         };
+        // Data may be large, and parents change often: it stays where it is if it can.
+        let is_kept = matches!(data, NewData::Keep) && packed.form_bytes() == after.form_bytes();
+        let data = match data {
+            NewData::Set(data) => Cow::Borrowed(data.unwrap_or_default()),
+            NewData::Keep if is_kept => Cow::default(),
+            NewData::Keep => Cow::Owned(packed.data().unwrap_or_default().to_vec()),
+        };
+        let moved = if is_kept { cell } else { self.cells.resize(cell, after.packed_bytes()) };
+        after.pack(self.cells.get_mut(moved), name, &data);
         self.slots.get_mut(number).cell = moved;
         self.data_bytes -= u64::from(before.data_length.unwrap_or(0));
         self.data_bytes += u64::from(after.data_length.unwrap_or(0));
@@ -146,15 +142,16 @@ impl Nodes {
 
     /// Adds a node below `parent`.
     fn insert(&mut self, path: &Path, parent: u32, record: Record, data: Option<&[u8]>) -> u32 {
-        let header = record.with_data(data).header();
-        let parts = [header.as_bytes(), path.name().as_bytes(), data.unwrap_or_default()];
+        let name = path.name().as_bytes();
+        let record = record.named(name).with_data(data);
         let next = if parent == NIL { NIL } else { self.slots.get(parent).first_child };
 
         self.data_bytes += (path.as_str().len() + data.map_or(0, <[u8]>::len)) as u64;
+        let cell = self.cells.insert(record.packed_bytes());
+        record.pack(self.cells.get_mut(cell), name, data.unwrap_or_default());
         let number = self.slots.insert(Slot {
             hash: self.hash_of(path.as_str()),
-            chained: NIL,
-            cell: self.cells.insert(parts),
+            cell,
             parent,
             first_child: NIL,
             previous: NIL,
@@ -166,7 +163,7 @@ impl Nodes {
         if next != NIL {
             self.slots.get_mut(next).previous = number;
         }
-        self.index.insert(&mut self.slots, number);
+        self.index.insert(&self.slots, number);
         number
     }
 
@@ -191,7 +188,7 @@ impl Nodes {
         if next != NIL {
             self.slots.get_mut(next).previous = previous;
         }
-        self.index.remove(&mut self.slots, number);
+        self.index.remove(&self.slots, number);
         self.slots.remove(number);
         self.cells.remove(cell);
         self.acls.release(record.acl);

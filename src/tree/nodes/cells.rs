@@ -28,8 +28,8 @@ const STEPS: usize = 64;
 const CLASSES: usize = STEPS / 2 * (CELL_BYTES_MAX / STEP_BYTES / STEPS).ilog2() as usize + STEPS;
 /// No page.
 const NIL: u32 = u32::MAX;
-/// No cell of the page.
-const NO_INDEX: u16 = u16::MAX;
+/// Cells whose bits make a word.
+const WORD_BITS: usize = u64::BITS as usize;
 
 /// Names a string.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,8 +86,10 @@ struct Page {
     capacity: u16,
     /// Cells in use.
     used: u16,
-    /// The first of the free cells that were used once; each begins with the number of the next.
+    /// The first of these that has free cells, if any has.
     first_free: u16,
+    /// A bit for each cell that is free and was used before.
+    free: Vec<u64>,
     /// The neighbours in the list of pages with room, or, of a page that is gone, the next such.
     previous: u32,
     next: u32,
@@ -100,6 +102,7 @@ impl Page {
             bytes: Vec::with_capacity(capacity * size.cell_bytes),
             cell_bytes: size.cell_bytes as u32,
             capacity: capacity as u16,
+            free: vec![0; capacity.div_ceil(WORD_BITS)],
             ..Page::gone(NIL)
         }
     }
@@ -111,46 +114,37 @@ impl Page {
             cell_bytes: 0,
             capacity: 0,
             used: 0,
-            first_free: NO_INDEX,
+            first_free: 0,
+            free: Vec::new(),
             previous: NIL,
             next,
         }
     }
 
-    /// Puts a string into a free cell, of which there is one.
-    fn insert(&mut self, parts: [&[u8]; 3]) -> usize {
+    /// Takes a cell that is free, of which there is one.
+    fn insert(&mut self) -> usize {
         self.used += 1;
-        if self.first_free != NO_INDEX {
-            let index = usize::from(self.first_free);
-            let link = self.cell(index).first_chunk().copied();
-            self.first_free = link.map_or(NO_INDEX, u16::from_ne_bytes);
-            self.write(index, parts);
-            return index;
+        let skipped = usize::from(self.first_free);
+        for (word, bits) in self.free.iter_mut().enumerate().skip(skipped) {
+            self.first_free = word as u16;
+            if *bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                *bits &= *bits - 1;
+                return word * WORD_BITS + bit;
+            }
         }
         let start = self.bytes.len();
-        for part in parts {
-            self.bytes.extend_from_slice(part);
-        }
         self.bytes.resize(start + self.cell_bytes as usize, 0);
         start / self.cell_bytes as usize
     }
 
-    /// Writes over a cell that was used before.
-    fn write(&mut self, index: usize, parts: [&[u8]; 3]) {
-        let mut cell = self.cell_mut(index);
-        for part in parts {
-            let (head, tail) = cell.split_at_mut(part.len());
-            head.copy_from_slice(part);
-            cell = tail;
-        }
-    }
-
+    /// Frees a cell.
     fn remove(&mut self, index: usize) {
-        let link = self.first_free.to_ne_bytes();
-        if let Some(start) = self.cell_mut(index).first_chunk_mut() {
-            *start = link;
+        let word = index / WORD_BITS;
+        if let Some(bits) = self.free.get_mut(word) {
+            *bits |= 1 << (index % WORD_BITS);
         }
-        self.first_free = index as u16;
+        self.first_free = self.first_free.min(word as u16);
         self.used -= 1;
     }
 
@@ -191,36 +185,34 @@ impl Cells {
         self.page(cell.page()).cell(cell.index())
     }
 
-    /// Writes over the first bytes of a string.
-    pub(super) fn overwrite(&mut self, cell: Cell, start: &[u8]) {
-        self.page_mut(cell.page()).write(cell.index(), [start, &[], &[]]);
+    /// The same, to be written.
+    pub(super) fn get_mut(&mut self, cell: Cell) -> &mut [u8] {
+        self.page_mut(cell.page()).cell_mut(cell.index())
     }
 
-    /// Keeps the string that the parts make.
+    /// Names a new string of this length, which is to be written.
     ///
     /// # Panics
     ///
     /// If there is no name left: two million strings lie apart or two million pages are in use.
-    pub(super) fn insert(&mut self, parts: [&[u8]; 3]) -> Cell {
-        let size = Size::of(length_of(parts));
+    pub(super) fn insert(&mut self, length: usize) -> Cell {
+        let size = Size::of(length);
         let number = self.page_with_room(size);
         let page = self.page_mut(number);
-        let index = page.insert(parts);
+        let index = page.insert();
         if page.is_full() {
             self.unlist(number, size.class);
         }
         Cell::new(number, index)
     }
 
-    /// Keeps the string that the parts make instead of another, and names it anew.
-    pub(super) fn replace(&mut self, cell: Cell, parts: [&[u8]; 3]) -> Cell {
-        let page = self.page_mut(cell.page());
-        if Size::of(length_of(parts)).cell_bytes == page.cell_bytes as usize {
-            page.write(cell.index(), parts);
+    /// Names a string anew that is to be written again in another length. What it was is lost.
+    pub(super) fn resize(&mut self, cell: Cell, length: usize) -> Cell {
+        if Size::of(length).cell_bytes == self.page(cell.page()).cell_bytes as usize {
             return cell;
         }
         self.remove(cell);
-        self.insert(parts)
+        self.insert(length)
     }
 
     /// Forgets a string.
@@ -303,10 +295,6 @@ impl Cells {
     }
 }
 
-fn length_of(parts: [&[u8]; 3]) -> usize {
-    parts.iter().map(|part| part.len()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -350,6 +338,9 @@ mod tests {
             for (number, page) in (0..).zip(&self.pages) {
                 assert_eq!(distinct.contains(&number), !page.is_full(), "page {number}");
                 used += usize::from(page.used);
+                let free: u32 = page.free.iter().map(|word| word.count_ones()).sum();
+                let touched = page.bytes.len().checked_div(page.cell_bytes as usize).unwrap_or(0);
+                assert_eq!(usize::from(page.used) + free as usize, touched, "page {number}");
             }
             assert_eq!(used, strings);
         }
@@ -363,7 +354,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Insert(usize),
-        Replace(Index, usize),
+        Resize(Index, usize),
         Overwrite(Index),
         Remove(Index),
     }
@@ -379,7 +370,7 @@ mod tests {
         };
         prop_oneof![
             4 => length().prop_map(Step::Insert),
-            3 => (any::<Index>(), length()).prop_map(|(index, length)| Step::Replace(index, length)),
+            3 => (any::<Index>(), length()).prop_map(|(index, length)| Step::Resize(index, length)),
             1 => any::<Index>().prop_map(Step::Overwrite),
             3 => any::<Index>().prop_map(Step::Remove),
         ]
@@ -401,26 +392,26 @@ mod tests {
                 let string = |length| vec![number as u8 + 1; length];
                 match step {
                     Step::Insert(length) => {
-                        let string = string(length);
-                        let (one, other) = string.split_at(length / 3);
-                        strings.push((cells.insert([one, b"", other]), string));
+                        let cell = cells.insert(length);
+                        cells.get_mut(cell)[..length].copy_from_slice(&string(length));
+                        strings.push((cell, string(length)));
                     }
-                    Step::Replace(index, length) if !strings.is_empty() => {
+                    Step::Resize(index, length) if !strings.is_empty() => {
                         let index = index.index(strings.len());
-                        let string = string(length);
-                        let cell = cells.replace(strings[index].0, [b"", &string, b""]);
-                        strings[index] = (cell, string);
+                        let cell = cells.resize(strings[index].0, length);
+                        cells.get_mut(cell)[..length].copy_from_slice(&string(length));
+                        strings[index] = (cell, string(length));
                     }
                     Step::Overwrite(index) if !strings.is_empty() => {
                         let index = index.index(strings.len());
                         let (cell, string) = &mut strings[index];
                         string[0] = 0;
-                        cells.overwrite(*cell, &[0]);
+                        cells.get_mut(*cell)[0] = 0;
                     }
                     Step::Remove(index) if !strings.is_empty() => {
                         cells.remove(strings.swap_remove(index.index(strings.len())).0);
                     }
-                    Step::Replace(..) | Step::Overwrite(_) | Step::Remove(_) => {}
+                    Step::Resize(..) | Step::Overwrite(_) | Step::Remove(_) => {}
                 }
                 for (cell, string) in &strings {
                     prop_assert!(cells.get(*cell).starts_with(string), "{:?}", cell);
@@ -440,7 +431,7 @@ mod tests {
         for length in 1..=CELL_BYTES_MAX {
             let size = Size::of(length);
             let class = size.class.unwrap();
-            assert!(size.cell_bytes >= length && size.cell_bytes >= 2, "{length}");
+            assert!(size.cell_bytes >= length, "{length}");
             let lost = size.cell_bytes - length;
             assert!(lost < STEP_BYTES || lost * 33 <= size.cell_bytes, "{length} loses {lost}");
             assert!([0, size.cell_bytes].contains(&of_class[class]), "{length}: {class}");
@@ -457,8 +448,7 @@ mod tests {
     #[test]
     fn pages_without_strings_go_and_their_numbers_are_used_again() {
         let mut cells = Cells::new();
-        let string = [7; 128];
-        let names: Vec<Cell> = (0..3 * 2_048).map(|_| cells.insert([&string, b"", b""])).collect();
+        let names: Vec<Cell> = (0..3 * 2_048).map(|_| cells.insert(128)).collect();
         assert_eq!((cells.pages.len(), cells.bytes()), (3, 3 * PAGE_BYTES));
 
         for name in names {
@@ -468,7 +458,7 @@ mod tests {
         assert_eq!(cells.bytes(), PAGE_BYTES, "one page waits for the next string of its class");
         cells.check(0);
         for _ in 0..2 {
-            cells.insert([&vec![1; 100_000], b"", b""]);
+            cells.insert(100_000);
         }
         assert_eq!(cells.pages.len(), 3, "the others' numbers name other pages");
     }

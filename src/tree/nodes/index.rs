@@ -1,29 +1,27 @@
-//! Which slots have which hash: buckets of slots that are chained to one another.
+//! Which slots have which hash.
 //!
-//! There are as many buckets as there ever were slots at once. The table grows by one bucket at a
-//! time, which takes its slots from one other (linear hashing), so that no insertion waits for the
-//! whole table to be built anew.
+//! Never knows a path: whether a slot is the one that is looked for is the caller's question. The
+//! table is in 1,024 parts, each of which grows by itself, so that no insertion waits for the whole
+//! of it to be built anew; for that, a slot remembers its hash.
 //!
-//! Invariant: each slot in use is in the chain of its bucket, once.
+//! Invariant: each slot in use is in the part of its hash, once.
 
-use super::slots::{NIL, Slots};
+use hashbrown::HashTable;
 
-/// Buckets in a chunk of the table.
-const CHUNK_BUCKETS: usize = 16_384;
+use super::slots::Slots;
+
+/// Bits of a hash that number a part.
+const PART_BITS: u32 = 10;
 
 /// The table.
 pub(super) struct Index {
-    /// First slots of the buckets.
-    chunks: Vec<Vec<u32>>,
-    buckets: usize,
+    parts: Vec<HashTable<u32>>,
 }
 
 impl Index {
     /// A table without slots.
     pub(super) fn new() -> Index {
-        let mut index = Index { chunks: Vec::new(), buckets: 0 };
-        index.add_bucket();
-        index
+        Index { parts: (0..1 << PART_BITS).map(|_| HashTable::new()).collect() }
     }
 
     /// The slot of this hash that is the one.
@@ -33,89 +31,38 @@ impl Index {
         hash: u32,
         is_it: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        let mut number = *self.first(self.bucket_of(hash));
-        while number != NIL {
-            let slot = slots.get(number);
-            if slot.hash == hash && is_it(number) {
-                return Some(number);
-            }
-            number = slot.chained;
-        }
-        None
+        let is_it = |&number: &u32| slots.get(number).hash == hash && is_it(number);
+        self.part(hash).find(spread(hash), is_it).copied()
     }
 
     /// Takes a slot in.
-    pub(super) fn insert(&mut self, slots: &mut Slots, number: u32) {
-        let bucket = self.bucket_of(slots.get(number).hash);
-        self.chain(slots, bucket, number);
-        if slots.len() > self.buckets {
-            self.split(slots);
-        }
+    pub(super) fn insert(&mut self, slots: &Slots, number: u32) {
+        let hash = slots.get(number).hash;
+        let hash_of = |&other: &u32| spread(slots.get(other).hash);
+        self.part_mut(hash).insert_unique(spread(hash), number, hash_of);
     }
 
     /// Leaves a slot out from now on.
-    pub(super) fn remove(&mut self, slots: &mut Slots, number: u32) {
-        let after = slots.get(number).chained;
-        let first = self.first_mut(self.bucket_of(slots.get(number).hash));
-        if *first == number {
-            *first = after;
-            return;
-        }
-        let mut other = *first;
-        while other != NIL {
-            let slot = slots.get_mut(other);
-            if slot.chained == number {
-                slot.chained = after;
-                return;
-            }
-            other = slot.chained;
+    pub(super) fn remove(&mut self, slots: &Slots, number: u32) {
+        let hash = slots.get(number).hash;
+        if let Ok(entry) = self.part_mut(hash).find_entry(spread(hash), |&other| other == number) {
+            entry.remove();
         }
     }
 
-    /// Adds a bucket and gives it what is its own of the bucket that stood in for it.
-    fn split(&mut self, slots: &mut Slots) {
-        let added = self.buckets;
-        let source = added - (1 << added.ilog2());
-        self.add_bucket();
-        let mut number = std::mem::replace(self.first_mut(source), NIL);
-        while number != NIL {
-            let slot = slots.get(number);
-            let (bucket, next) = (self.bucket_of(slot.hash), slot.chained);
-            self.chain(slots, bucket, number);
-            number = next;
-        }
+    #[allow(clippy::indexing_slicing, reason = "the highest bits number all parts")]
+    fn part(&self, hash: u32) -> &HashTable<u32> {
+        &self.parts[(hash >> (u32::BITS - PART_BITS)) as usize]
     }
 
-    fn chain(&mut self, slots: &mut Slots, bucket: usize, number: u32) {
-        let first = self.first_mut(bucket);
-        slots.get_mut(number).chained = *first;
-        *first = number;
+    #[allow(clippy::indexing_slicing, reason = "the highest bits number all parts")]
+    fn part_mut(&mut self, hash: u32) -> &mut HashTable<u32> {
+        &mut self.parts[(hash >> (u32::BITS - PART_BITS)) as usize]
     }
+}
 
-    fn add_bucket(&mut self) {
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_BUCKETS) {
-            self.chunks.push(Vec::with_capacity(CHUNK_BUCKETS));
-        }
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(NIL);
-            self.buckets += 1;
-        }
-    }
-
-    /// The lowest bits of the hash, one fewer of them where there is no such bucket yet.
-    fn bucket_of(&self, hash: u32) -> usize {
-        let mask = self.buckets.next_power_of_two() - 1;
-        let bucket = hash as usize & mask;
-        if bucket < self.buckets { bucket } else { bucket & (mask >> 1) }
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "a bucket's number is never out of bounds")]
-    fn first(&self, bucket: usize) -> &u32 {
-        &self.chunks[bucket / CHUNK_BUCKETS][bucket % CHUNK_BUCKETS]
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "a bucket's number is never out of bounds")]
-    fn first_mut(&mut self, bucket: usize) -> &mut u32 {
-        &mut self.chunks[bucket / CHUNK_BUCKETS][bucket % CHUNK_BUCKETS]
-    }
+/// A hash for the tables inside, which use the lowest bits and the highest seven: in both places
+/// stand bits that differ within a part.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) | (u64::from(hash) << (u32::BITS + PART_BITS))
 }

@@ -2,12 +2,14 @@
 //! few bytes as most nodes need.
 //!
 //! ```text
-//! flags, length of name, length of data, czxid, ctime
-//!     [mzxid, mtime, version] [pzxid, children created, children present] [owner]
+//! flags, length of name, length of data
+//! name
+//! czxid, ctime [mzxid, mtime, version] [pzxid, children created, children present] [owner]
 //!     [ACL, aversion]
-//! name, data
+//! data
 //! ```
 //!
+//! The name comes early because every look-up reads the names of a whole path.
 //! Fields in brackets are there if a flag says so, together with those that change together. A node
 //! whose data was never set has its czxid for an mzxid; without children, for a pzxid. So the form
 //! becomes longer at the first change of a kind, and later changes of the kind fit in place.
@@ -34,22 +36,24 @@ const OWNED: u8 = 1 << 5;
 /// The ACL and its version are there.
 const GUARDED: u8 = 1 << 6;
 
-/// Bytes of a header with everything in it.
-const HEADER_BYTES_MAX: usize = header_bytes(0xff);
-
-/// Bytes before the name.
-const fn header_bytes(flags: u8) -> usize {
-    const fn has(flags: u8, flag: u8) -> usize {
-        (flags & flag != 0) as usize
-    }
-    let (changed, parent) = (has(flags, CHANGED), has(flags, PARENT));
-    let lengths = 2 + 6 * has(flags, LONG);
-    let wide = (6 + 2 * has(flags, WIDE)) * (2 + 2 * changed + parent);
-    let others = 4 * changed + 8 * parent + 8 * has(flags, OWNED) + 8 * has(flags, GUARDED);
-    1 + lengths + wide + others
+/// Whether a flag is set, as a number.
+const fn has(flags: u8, flag: u8) -> usize {
+    (flags & flag != 0) as usize
 }
 
-/// What the header says.
+/// Bytes before the name.
+const fn start_bytes(flags: u8) -> usize {
+    3 + 6 * has(flags, LONG)
+}
+
+/// Bytes between name and data.
+const fn fields_bytes(flags: u8) -> usize {
+    let (changed, parent) = (has(flags, CHANGED), has(flags, PARENT));
+    let stamps = (6 + 2 * has(flags, WIDE)) * (2 + 2 * changed + parent);
+    stamps + 4 * changed + 8 * parent + 8 * has(flags, OWNED) + 8 * has(flags, GUARDED)
+}
+
+/// What the form says of a node, besides name and data themselves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     pub(super) czxid: Zxid,
@@ -68,8 +72,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The record of a node with this ACL and name, and no data yet.
-    pub(super) fn new(znode: &Znode, acl: AclId, name: &str) -> Record {
+    /// The record of a node with this ACL, which has no name and no data yet.
+    pub(super) fn new(znode: &Znode, acl: AclId) -> Record {
         Record {
             czxid: znode.czxid,
             mzxid: znode.mzxid,
@@ -82,9 +86,14 @@ impl Record {
             present: znode.children_present,
             owner: znode.owner,
             acl,
-            name_length: name.len() as u32,
+            name_length: 0,
             data_length: None,
         }
+    }
+
+    /// The record of a node with this name.
+    pub(super) fn named(self, name: &[u8]) -> Record {
+        Record { name_length: name.len() as u32, ..self }
     }
 
     /// The record of a node with this data.
@@ -111,68 +120,79 @@ impl Record {
             | flag(GUARDED, is_guarded)
     }
 
-    /// The header.
-    pub(super) fn header(&self) -> Header {
+    /// Bytes besides name and data.
+    pub(super) fn form_bytes(&self) -> usize {
         let flags = self.flags();
-        let mut header = Header { bytes: [0; HEADER_BYTES_MAX], length: 0 };
+        start_bytes(flags) + fields_bytes(flags)
+    }
+
+    /// Bytes with name and data.
+    pub(super) fn packed_bytes(&self) -> usize {
         let data_length = self.data_length.unwrap_or(0);
-        header.put([flags]);
+        self.form_bytes() + self.name_length as usize + data_length as usize
+    }
+
+    /// Writes the compact form of a node; without data, what is there stays.
+    pub(super) fn pack(&self, out: &mut [u8], name: &[u8], data: &[u8]) {
+        let flags = self.flags();
+        let data_length = self.data_length.unwrap_or(0);
+        let mut out = Out { rest: out, is_wide: flags & WIDE != 0 };
+        out.put([flags]);
         if flags & LONG == 0 {
-            header.put([self.name_length as u8, data_length as u8]);
+            out.put([self.name_length as u8, data_length as u8]);
         } else {
-            header.put(self.name_length.to_le_bytes());
-            header.put(data_length.to_le_bytes());
+            out.put(self.name_length.to_le_bytes());
+            out.put(data_length.to_le_bytes());
         }
-        header.put_stamp(flags, self.czxid.0);
-        header.put_stamp(flags, self.ctime_ms);
+        out.put_slice(name);
+        out.put_stamp(self.czxid.0);
+        out.put_stamp(self.ctime_ms);
         if flags & CHANGED != 0 {
-            header.put_stamp(flags, self.mzxid.0);
-            header.put_stamp(flags, self.mtime_ms);
-            header.put(self.version.0.to_le_bytes());
+            out.put_stamp(self.mzxid.0);
+            out.put_stamp(self.mtime_ms);
+            out.put(self.version.0.to_le_bytes());
         }
         if flags & PARENT != 0 {
-            header.put_stamp(flags, self.pzxid.0);
-            header.put(self.created.to_le_bytes());
-            header.put(self.present.to_le_bytes());
+            out.put_stamp(self.pzxid.0);
+            out.put(self.created.to_le_bytes());
+            out.put(self.present.to_le_bytes());
         }
         if flags & OWNED != 0 {
-            header.put(self.owner.to_number().to_le_bytes());
+            out.put(self.owner.to_number().to_le_bytes());
         }
         if flags & GUARDED != 0 {
-            header.put(self.acl.0.to_le_bytes());
-            header.put(self.aversion.0.to_le_bytes());
+            out.put(self.acl.0.to_le_bytes());
+            out.put(self.aversion.0.to_le_bytes());
         }
-        debug_assert_eq!(header.length, header_bytes(flags), "{self:?}");
-        header
+        out.put_slice(data);
     }
 }
 
-/// A header as bytes.
-pub(super) struct Header {
-    bytes: [u8; HEADER_BYTES_MAX],
-    length: usize,
+/// Where a compact form is written, which is long enough for all of it.
+struct Out<'a> {
+    rest: &'a mut [u8],
+    is_wide: bool,
 }
 
-impl Header {
-    /// The bytes.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
+impl Out<'_> {
     fn put<const BYTES: usize>(&mut self, field: [u8; BYTES]) {
-        let rest = self.bytes.get_mut(self.length..).unwrap_or_default();
-        if let Some(place) = rest.first_chunk_mut() {
-            *place = field;
-            self.length += BYTES;
+        self.put_slice(&field);
+    }
+
+    fn put_stamp(&mut self, stamp: i64) {
+        // In two pieces that the processor stores and loads whole.
+        self.put((stamp as u32).to_le_bytes());
+        if self.is_wide {
+            self.put(((stamp >> 32) as u32).to_le_bytes());
+        } else {
+            self.put(((stamp >> 32) as u16).to_le_bytes());
         }
     }
 
-    fn put_stamp(&mut self, flags: u8, stamp: i64) {
-        // The two highest bytes are the last.
-        self.put(stamp.to_le_bytes());
-        if flags & WIDE == 0 {
-            self.length -= 2;
-        }
+    fn put_slice(&mut self, bytes: &[u8]) {
+        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
+        place.copy_from_slice(bytes);
+        self.rest = rest;
     }
 }
 
@@ -185,9 +205,9 @@ impl<'a> Packed<'a> {
         self.0.first().copied().unwrap_or_default()
     }
 
-    /// Bytes of the header.
-    pub(super) fn header_bytes(self) -> usize {
-        header_bytes(self.flags())
+    /// Bytes besides name and data.
+    pub(super) fn form_bytes(self) -> usize {
+        start_bytes(self.flags()) + fields_bytes(self.flags())
     }
 
     /// Bytes of name and data.
@@ -204,7 +224,7 @@ impl<'a> Packed<'a> {
 
     /// The name.
     pub(super) fn name(self) -> &'a [u8] {
-        let start = self.header_bytes();
+        let start = start_bytes(self.flags());
         let (length, _) = self.lengths();
         self.0.get(start..start + length).unwrap_or_default()
     }
@@ -212,7 +232,7 @@ impl<'a> Packed<'a> {
     /// The data.
     pub(super) fn data(self) -> Option<&'a [u8]> {
         let (name_length, length) = self.lengths();
-        let start = self.header_bytes() + name_length;
+        let start = self.form_bytes() + name_length;
         (self.flags() & NULL == 0).then(|| self.0.get(start..start + length).unwrap_or_default())
     }
 
@@ -220,7 +240,7 @@ impl<'a> Packed<'a> {
     pub(super) fn record(self) -> Record {
         let flags = self.flags();
         let (name_length, data_length) = self.lengths();
-        let rest = self.0.get(if flags & LONG == 0 { 3 } else { 9 }..).unwrap_or_default();
+        let rest = self.0.get(start_bytes(flags) + name_length..).unwrap_or_default();
         let mut fields = Fields { rest, flags };
         let (czxid, ctime_ms) = (Zxid(fields.stamp()), fields.stamp());
         let (mut mzxid, mut mtime_ms, mut version) = (czxid, ctime_ms, Version(0));
@@ -261,7 +281,7 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Takes fields off the front of a header, which has as many bytes as its flags say.
+/// Takes fields off the front of what stands behind a name.
 struct Fields<'a> {
     rest: &'a [u8],
     flags: u8,
@@ -275,10 +295,12 @@ impl Fields<'_> {
     }
 
     fn stamp(&mut self) -> i64 {
-        if self.flags & WIDE != 0 {
-            return i64::from_le_bytes(self.take());
-        }
-        let [b0, b1, b2, b3, b4, b5] = self.take();
-        i64::from_le_bytes([b0, b1, b2, b3, b4, b5, 0, 0])
+        let low = i64::from(u32::from_le_bytes(self.take()));
+        let high = if self.flags & WIDE != 0 {
+            i64::from(i32::from_le_bytes(self.take()))
+        } else {
+            i64::from(u16::from_le_bytes(self.take()))
+        };
+        (high << 32) | low
     }
 }

@@ -1,4 +1,4 @@
-//! Where each node lies: its neighbours in the tree and in the index, and its cell.
+//! Where each node lies: its neighbours in the tree, and its cell.
 //!
 //! A node keeps its slot, and so its number, for life. Slots lie in chunks that are never moved, so
 //! that no insertion stalls for long; the slots of nodes that are gone wait in a list.
@@ -15,8 +15,6 @@ pub(super) const NIL: u32 = u32::MAX;
 pub(super) struct Slot {
     /// Half of the hash of its path.
     pub(super) hash: u32,
-    /// The next slot in the same bucket of the index.
-    pub(super) chained: u32,
     /// Its record, name and data; [`Cell::NONE`] of a slot that is free.
     pub(super) cell: Cell,
     pub(super) parent: u32,
@@ -26,7 +24,7 @@ pub(super) struct Slot {
     pub(super) next: u32,
 }
 
-const _: () = assert!(size_of::<Slot>() == 28, "a million nodes feel every byte");
+const _: () = assert!(size_of::<Slot>() == 24, "a million nodes feel every byte");
 
 /// All slots.
 pub(super) struct Slots {

@@ -414,7 +414,7 @@ mod tests {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut args = Args::new(tokenize(rest).unwrap());
         let operation = Operation::parse(name, &mut args, &[]).unwrap();
-        let names = Names::new("/root", 0x100);
+        let names = Names::new("/base", 0x100);
         let mut out = BytesMut::new();
         for atom in &operation.body {
             atom.put(&names, &mut out).unwrap();
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn the_tilde_is_the_root_and_a_zxid_has_a_name() {
-        assert_eq!(bytes("getACL ~/a"), bytes("getACL /root/a"));
+        assert_eq!(bytes("getACL ~/a"), bytes("getACL /base/a"));
         assert_eq!(bytes("op 9 zxid=z2 str=null"), [0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255]);
     }
 

@@ -149,7 +149,7 @@ impl Wire for MemoryWire {
 
 fn told(engine: &mut Memory, text: &str) -> Vec<String> {
     let script = Script::parse("test", &format!("# T.\n{text}")).unwrap();
-    let played = play(&script, engine, "/root").unwrap();
+    let played = play(&script, engine, "/base").unwrap();
     assert!(played.is_clean);
     played.transcripts.concat()
 }

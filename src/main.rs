@@ -49,7 +49,11 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     warnings.iter().for_each(log);
 
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(worker_threads());
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, EXIT_FAILURE),
     };
@@ -57,6 +61,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => refuse(&problem, EXIT_FAILURE),
     }
+}
+
+/// Threads that serve clients: one for two processors. Handing a request from one thread to another
+/// costs more than serving it, and the log's writer and the databases have threads of their own.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Says on standard error, in one line, why the server does not run.

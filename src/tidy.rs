@@ -43,7 +43,7 @@ const DOORS: &[Room] = &[
     ("metrics_exporter_prometheus", &["metrics"]),
     ("hashbrown", &["tree", "watch"]),
     ("tokio::net", &["net"]),
-    ("rustix", &["net"]),
+    ("rustix", &["net", "store"]),
     ("socket2", &["net"]),
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),

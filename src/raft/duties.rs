@@ -14,7 +14,7 @@ use crate::replica::{Incident, Replica};
 use crate::tree::{Admission, Holder, Origin, Submission, Write};
 
 /// How often the size of what is not flushed is looked at.
-const FLUSH_CHECK_MS: u64 = 1_000;
+const FLUSH_CHECK_MS: u64 = 100;
 
 /// How containers and TTL nodes are reaped.
 #[derive(Clone, Copy, Debug)]

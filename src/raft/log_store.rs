@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -23,6 +23,7 @@ use super::types::{
     Entry, LogId, TypeConfig, Vote, decode_entry, decode_log_id, decode_vote, encode_entry,
     encode_log_id, encode_vote,
 };
+use crate::replica::Replica;
 use crate::store::LogStore;
 
 /// Names under which the store keeps what belongs to the log.
@@ -33,6 +34,13 @@ const PURGED: &str = "purged";
 const TAIL_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries read from disk at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
+
+/// Appends in a row that each had the log to itself, after which the next is likely to as well.
+const LONE_APPENDS_MIN: u32 = 8;
+/// Requests between two of them: the write, and perhaps a read or a ping.
+const LONE_REQUESTS_MAX: u64 = 2;
+/// Bytes of such an entry at the most.
+const LONE_BYTES_MAX: usize = 4 << 10;
 
 /// The last entries, in memory.
 #[derive(Default)]
@@ -90,11 +98,34 @@ pub(super) struct RaftLog {
     tail: Arc<Mutex<Tail>>,
     appended_bytes: Arc<AtomicU64>,
     fault: Fault,
+    quiet: Quiet,
+}
+
+/// Whether one client that waits for each of its writes has the server to itself.
+#[derive(Clone)]
+struct Quiet {
+    replica: Arc<Replica>,
+    /// Requests that had been received at the last append.
+    received: u64,
+    /// How many appends in a row were such.
+    lone_appends: u32,
+}
+
+impl Quiet {
+    /// Notes an append, and tells whether nobody else is likely to want anything while it is synced.
+    fn note_append(&mut self, is_single: bool) -> bool {
+        let received = self.replica.stats().received();
+        let is_lone = is_single && received - self.received <= LONE_REQUESTS_MAX;
+        self.received = received;
+        self.lone_appends = if is_lone { self.lone_appends.saturating_add(1) } else { 0 };
+        self.lone_appends > LONE_APPENDS_MIN
+    }
 }
 
 impl RaftLog {
-    pub(super) fn new(store: LogStore, fault: Fault) -> RaftLog {
-        RaftLog { store, tail: Arc::default(), appended_bytes: Arc::default(), fault }
+    pub(super) fn new(store: LogStore, replica: Arc<Replica>, fault: Fault) -> RaftLog {
+        let quiet = Quiet { replica, received: 0, lone_appends: 0 };
+        RaftLog { store, tail: Arc::default(), appended_bytes: Arc::default(), fault, quiet }
     }
 
     /// Counts the bytes of entries appended since the start.
@@ -164,6 +195,14 @@ impl RaftLog {
     }
 }
 
+/// Whether an entry has one submission, and not a large one.
+fn is_single_write(entry: &Entry) -> bool {
+    match &entry.payload {
+        EntryPayload::Normal(payload) => payload.is_single() && payload.bytes() <= LONE_BYTES_MAX,
+        EntryPayload::Blank | EntryPayload::Membership(_) => false,
+    }
+}
+
 impl RaftLogReader<TypeConfig> for RaftLog {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
@@ -227,11 +266,13 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I::IntoIter: OptionalSend,
     {
         let mut records: Vec<(u64, Bytes)> = Vec::new();
+        let mut is_single = true;
         {
             let mut tail = self.tail.lock();
             for entry in entries {
                 let bytes = encode_entry(&entry);
                 let index = entry.index();
+                is_single &= tail.durable + 1 == index && is_single_write(&entry);
                 self.appended_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 tail.push(entry, bytes.len());
                 records.push((index, bytes));
@@ -253,7 +294,13 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
             }
             callback.io_completed(result.map_err(io::Error::from));
         };
-        self.store.append(records, Box::new(done));
+        // Waking the writer's thread, and this one again, takes as long as half a sync. But while the
+        // disk is waited for, nothing else happens here.
+        if self.quiet.note_append(is_single) {
+            self.store.append_in_place(records, Box::new(done));
+        } else {
+            self.store.append(records, Box::new(done));
+        }
         Ok(())
     }
 

@@ -120,7 +120,7 @@ impl Ensemble {
         let applier =
             Applier::new(store.tree, Arc::clone(&replica), Arc::clone(&sessions), fault.clone())?;
         store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
-        let log = RaftLog::new(store.log, fault.clone());
+        let log = RaftLog::new(store.log, Arc::clone(&replica), fault.clone());
         let appended_bytes = log.appended_bytes();
         let node_id = STANDALONE_ID << INCARNATION_BITS;
         let raft = RaftHandle::new(node_id, Arc::new(settings(config)?), NoNetwork, log, applier)

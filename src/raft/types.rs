@@ -54,6 +54,16 @@ impl Payload {
         Payload(bytes.freeze())
     }
 
+    /// Whether the batch has just one submission.
+    pub(super) fn is_single(&self) -> bool {
+        Batch::count(&self.0) == Some(1)
+    }
+
+    /// Bytes of the batch.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// Decodes the batch.
     pub(super) fn batch(&self) -> Result<Batch, Unreadable> {
         Batch::from_bytes(&self.0).map_err(|error| unreadable("batch", error.to_string()))

@@ -106,6 +106,11 @@ impl ServerStats {
         self.received.fetch_add(1, Relaxed);
     }
 
+    /// How many requests have been counted: whoever sees the same number twice knows that none came.
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
     /// Counts notifications or other packets that went out without being answers.
     pub fn count_sent(&self, packets: u64) {
         self.sent.fetch_add(packets, Relaxed);

@@ -24,6 +24,14 @@ const MANIFEST_BYTES_MAX: usize = 4 << 20;
 /// Threads for flushes and compactions, of both databases together.
 const BACKGROUND_JOBS_MAX: i32 = 2;
 
+/// Bytes of a file after which the system is asked to write them.
+const BYTES_PER_SYNC: u64 = 128 << 10;
+/// Bytes a second that flushes and compactions of one database may write, in portions of
+/// [`BACKGROUND_REFILL_US`]; one in so many grants goes to the less urgent of the two.
+const BACKGROUND_BYTES_PER_S: i64 = 200 << 20;
+const BACKGROUND_REFILL_US: i64 = 5_000;
+const BACKGROUND_FAIRNESS: i32 = 10;
+
 /// The cache that both databases share.
 pub(super) fn block_cache() -> Cache {
     Cache::new_lru_cache(BLOCK_CACHE_BYTES)
@@ -46,11 +54,15 @@ pub(super) fn shared_options(cache: &Cache) -> Options {
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
     options.set_keep_log_file_num(INFO_LOG_FILES_MAX);
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
+    // Files are written evenly: a sync of the log waits for whatever the disk has before it.
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    options.set_ratelimiter(BACKGROUND_BYTES_PER_S, BACKGROUND_REFILL_US, BACKGROUND_FAIRNESS);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options.set_skip_stats_update_on_db_open(true);
-    // A torn end was cut off before (`wal`); whatever else RocksDB dislikes is damage.
-    options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+    // Whatever is behind the last whole write was cut off before, and whatever is broken before it
+    // was refused (`wal`). The stricter modes do not let RocksDB write over old WAL files.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options
 }
 

@@ -11,13 +11,14 @@
 //! keep every WAL file since.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::{Cache, DB, DBRawIterator, Options, WriteBatch, WriteOptions};
 
 use crate::clock::Stopwatch;
@@ -37,6 +38,12 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_PER_FLUSH: i32 = 2;
+/// WAL files that are kept to be written over.
+const WAL_FILES_KEPT: usize = 2;
+/// A WAL file is given this length beforehand: as many bytes as a buffer takes, at the most.
+const WAL_BYTES: u64 = WRITE_BUFFER_BYTES as u64 + (1 << 20);
+/// After so many bytes it is seen whether a new WAL file was begun.
+const WAL_CHECK_BYTES: usize = 1 << 20;
 
 /// Called once with a job's outcome, on the writer thread, in the order of the jobs. It must be
 /// quick and must not queue another job: the queue may be full.
@@ -55,8 +62,11 @@ pub struct LogStore {
 struct Inner {
     db: Arc<DB>,
     syncs: Arc<Syncs>,
+    writer: Arc<Mutex<Writer>>,
+    /// Jobs that were queued and are not yet reported.
+    unreported: Arc<AtomicUsize>,
     queue: Option<SyncSender<Queued>>,
-    writer: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
     /// Released after the writer has ended.
     _locks: Arc<[DirectoryLock]>,
 }
@@ -89,22 +99,30 @@ impl LogStore {
         latch: Latch,
         locks: Arc<[DirectoryLock]>,
     ) -> Result<LogStore, StoreError> {
-        let torn_bytes = wal::cut_torn_end(path)?;
-        if torn_bytes > 0 {
+        if wal::cut_torn_end(path)? {
             let path = path.display();
-            tracing::info!(%path, torn_bytes, "cut an unfinished write off the end of the log");
+            tracing::info!(%path, "cut what was not written to its end off the log");
         }
         let db = Arc::new(database::open(path, &options(cache), &[])?);
         let last = check_entries(&db)?;
         let syncs = Arc::new(Syncs::default());
         let (queue, jobs) = sync_channel(QUEUED_JOBS_MAX);
-        let next = last.map(|last| last + 1);
-        let writer = Writer { db: Arc::clone(&db), jobs, latch, syncs: Arc::clone(&syncs), next };
-        let writer = std::thread::Builder::new()
+        let writer = Arc::new(Mutex::new(Writer {
+            db: Arc::clone(&db),
+            latch,
+            syncs: Arc::clone(&syncs),
+            next: last.map(|last| last + 1),
+            unchecked_bytes: WAL_CHECK_BYTES,
+        }));
+        let unreported = Arc::new(AtomicUsize::new(0));
+        let queued =
+            WriterQueue { jobs, writer: Arc::clone(&writer), unreported: Arc::clone(&unreported) };
+        let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || queued.run())
             .map_err(|error| StoreError::failed("starting the log's writer thread", &error))?;
-        let inner = Inner { db, syncs, queue: Some(queue), writer: Some(writer), _locks: locks };
+        let (queue, thread) = (Some(queue), Some(thread));
+        let inner = Inner { db, syncs, writer, unreported, queue, thread, _locks: locks };
         Ok(LogStore { inner: Arc::new(inner) })
     }
 
@@ -112,6 +130,16 @@ impl LogStore {
     /// once they are synced. Returns at once, unless 1,024 jobs are waiting for the disk.
     pub fn append(&self, entries: Vec<(u64, Bytes)>, done: Done) {
         self.enqueue(Job::Append(entries), done);
+    }
+
+    /// As [`Self::append`], but waits for the disk on the caller's thread if nothing else is queued.
+    pub fn append_in_place(&self, entries: Vec<(u64, Bytes)>, done: Done) {
+        let inner = &*self.inner;
+        if inner.unreported.load(Ordering::Acquire) > 0 {
+            return self.append(entries, done);
+        }
+        let outcome = inner.writer.lock().write(&[Job::Append(entries)]);
+        done(outcome);
     }
 
     /// Queues a small value under a name. With `sync`, `done` is called once it is synced; without,
@@ -133,6 +161,7 @@ impl LogStore {
 
     fn enqueue(&self, job: Job, done: Done) {
         let queued = Queued { job, done };
+        self.inner.unreported.fetch_add(1, Ordering::AcqRel);
         let refused = match &self.inner.queue {
             Some(queue) => queue.send(queued).err().map(|refused| refused.0),
             None => Some(queued),
@@ -242,11 +271,11 @@ impl LogStore {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.queue = None;
-        let Some(writer) = self.writer.take() else { return };
+        let Some(thread) = self.thread.take() else { return };
         // The last handle may have been inside a callback: the writer cannot wait for itself.
-        if writer.thread().id() != std::thread::current().id() {
+        if thread.thread().id() != std::thread::current().id() {
             // It has reported whatever went wrong to those who waited.
-            drop(writer.join());
+            drop(thread.join());
         }
     }
 }
@@ -258,6 +287,8 @@ fn options(cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     options.set_min_write_buffer_number_to_merge(WRITE_BUFFERS_PER_FLUSH);
+    // A WAL file that is needed no more is written over (`wal`).
+    options.set_recycle_log_file_num(WAL_FILES_KEPT);
     // What reaches a file is about to be purged.
     options.set_compression_type(rocksdb::DBCompressionType::None);
     options
@@ -340,50 +371,67 @@ impl<'d> EntryScan<'d> {
     }
 }
 
-/// The thread that writes.
-struct Writer {
-    db: Arc<DB>,
+/// The thread that writes what is queued.
+struct WriterQueue {
     jobs: Receiver<Queued>,
-    latch: Latch,
-    syncs: Arc<Syncs>,
-    /// The index that the next entry must have; `None` if any may come.
-    next: Option<u64>,
+    writer: Arc<Mutex<Writer>>,
+    unreported: Arc<AtomicUsize>,
 }
 
-impl Writer {
-    fn run(mut self) {
+impl WriterQueue {
+    fn run(self) {
         while let Ok(first) = self.jobs.recv() {
-            let queued = self.take_queued(first);
-            let jobs = queued.iter().map(|queued| &queued.job);
-            let outcome = self.latch.check().and_then(|()| self.write(jobs));
-            let outcome = self.latch.note(outcome);
-            for Queued { done, .. } in queued {
+            let (jobs, reports): (Vec<_>, Vec<_>) = self.take_queued(first).into_iter().unzip();
+            let outcome = self.writer.lock().write(&jobs);
+            for done in reports {
+                // First: whoever is told may go on in place.
+                self.unreported.fetch_sub(1, Ordering::AcqRel);
                 done(outcome.clone());
             }
         }
     }
 
     /// Takes what has queued up behind `first`, up to the size of a batch.
-    fn take_queued(&self, first: Queued) -> Vec<Queued> {
+    fn take_queued(&self, first: Queued) -> Vec<(Job, Done)> {
         let mut bytes = first.job.bytes();
-        let mut queued = vec![first];
+        let mut queued = vec![(first.job, first.done)];
         while bytes < BATCH_BYTES_MAX
-            && let Ok(next) = self.jobs.try_recv()
+            && let Ok(Queued { job, done }) = self.jobs.try_recv()
         {
-            bytes += next.job.bytes();
-            queued.push(next);
+            bytes += job.bytes();
+            queued.push((job, done));
         }
         queued
     }
+}
+
+/// What writes.
+struct Writer {
+    db: Arc<DB>,
+    latch: Latch,
+    syncs: Arc<Syncs>,
+    /// The index that the next entry must have; `None` if any may come.
+    next: Option<u64>,
+    /// Bytes written since the newest WAL file was looked at.
+    unchecked_bytes: usize,
+}
+
+impl Writer {
+    /// Writes jobs as one batch, unless something went wrong before.
+    fn write(&mut self, jobs: &[Job]) -> Result<(), StoreError> {
+        let outcome = self.latch.check().and_then(|()| self.write_batch(jobs));
+        self.latch.note(outcome)
+    }
 
     /// Writes jobs as one batch.
-    fn write<'j>(&mut self, jobs: impl Iterator<Item = &'j Job>) -> Result<(), StoreError> {
+    fn write_batch(&mut self, jobs: &[Job]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         let mut sync = false;
         for job in jobs {
             sync |= job.is_synced();
             self.add(job, &mut batch)?;
         }
+        self.extend_wal(batch.size_in_bytes());
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         let began = Stopwatch::start();
@@ -397,6 +445,15 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Sees to the WAL's length before so many bytes are written to it.
+    fn extend_wal(&mut self, bytes: usize) {
+        self.unchecked_bytes += bytes;
+        if self.unchecked_bytes >= WAL_CHECK_BYTES {
+            self.unchecked_bytes = 0;
+            wal::extend(self.db.path(), WAL_BYTES);
+        }
     }
 
     /// Adds a job to the batch.

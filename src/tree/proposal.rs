@@ -178,7 +178,16 @@ impl Batch {
     pub fn from_bytes(bytes: &Bytes) -> Result<Batch, jute::Malformed> {
         decode_all(bytes)
     }
+
+    /// How many submissions the bytes of a batch say that it has.
+    pub fn count(bytes: &[u8]) -> Option<u32> {
+        let (_, rest) = bytes.split_first_chunk::<BYTES_BEFORE_COUNT>()?;
+        rest.first_chunk().map(|count| u32::from_be_bytes(*count))
+    }
 }
+
+/// Bytes of a batch's format and time.
+const BYTES_BEFORE_COUNT: usize = 1 + size_of::<i64>();
 
 impl Decode for Batch {
     fn decode<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, Batch> {

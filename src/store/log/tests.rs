@@ -183,7 +183,8 @@ fn a_torn_end_costs_only_the_write_that_was_torn() {
     let record_bytes = whole.len() / 5;
     for cut in [1, 7, record_bytes - 1] {
         std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-        assert_eq!(wal::cut_torn_end(path.parent().unwrap()).unwrap(), (record_bytes - cut) as u64);
+        assert!(wal::cut_torn_end(path.parent().unwrap()).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), whole[..whole.len() - record_bytes], "{cut}");
     }
     std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
     let store = open(&directory);
@@ -201,7 +202,8 @@ fn garbage_or_zeros_after_the_end_cost_nothing() {
     let plausible = [&[1, 2, 3, 4, 9, 0, 1][..], &[5; 40]].concat();
     for tail in [vec![0; 5_000], vec![0xff; 3], vec![0xa5; 100_000], plausible] {
         std::fs::write(&path, [whole.clone(), tail.clone()].concat()).unwrap();
-        assert_eq!(wal::cut_torn_end(path.parent().unwrap()).unwrap(), tail.len() as u64);
+        let is_torn = wal::cut_torn_end(path.parent().unwrap()).unwrap();
+        assert_eq!(is_torn, tail.iter().any(|byte| *byte != 0), "zeros are no write");
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
     std::fs::write(&path, [&whole[..], &[0xa5; 1_000]].concat()).unwrap();
@@ -224,7 +226,8 @@ fn any_flipped_bit_before_the_last_write_is_refused_and_never_cut() {
             assert_eq!(std::fs::read(&path).unwrap(), damaged, "bit {bit}: it was left alone");
         } else {
             // Nothing tells this from a write that was torn.
-            assert_eq!(outcome.unwrap() as usize, whole.len() - last_begins, "bit {bit}");
+            assert!(outcome.unwrap(), "bit {bit}");
+            assert_eq!(std::fs::read(&path).unwrap(), whole[..last_begins], "bit {bit}");
         }
     }
 }
@@ -253,6 +256,96 @@ fn damage_among_large_writes_is_refused_wherever_it_is() {
     std::fs::write(&path, torn).unwrap();
     let store = open(&directory);
     assert_eq!(store.log.bounds().unwrap(), Some((1, 4)));
+}
+
+/// Copies the files of a database as a crash would leave them.
+fn crashed(database: &Path) -> TempDir {
+    let copy = tempdir().unwrap();
+    for file in std::fs::read_dir(database).unwrap() {
+        let file = file.unwrap();
+        // RocksDB may delete a file meanwhile; what it still needs stays.
+        drop(std::fs::copy(file.path(), copy.path().join(file.file_name())));
+    }
+    copy
+}
+
+/// A database like the log's, but one that begins a new WAL file after a few writes.
+fn restless(database: &Path) -> DB {
+    let mut options = options(&database::block_cache());
+    options.set_write_buffer_size(8 << 10);
+    options.set_min_write_buffer_number_to_merge(1);
+    database::open(database, &options, &[]).unwrap()
+}
+
+/// How many writes there are, one after the other from the first.
+fn writes(db: &DB) -> u64 {
+    let is_missing = |number: &u64| db.get(number.to_be_bytes()).unwrap().is_none();
+    (0..1_000_000).find(is_missing).unwrap()
+}
+
+#[test]
+fn wal_files_are_written_over_and_whatever_moment_a_crash_comes_nothing_is_lost() {
+    let directory = tempdir().unwrap();
+    let db = restless(directory.path());
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    let mut stale_ends = 0;
+    for number in 0..400_u64 {
+        let value = vec![number as u8 | 1; 37 + (number as usize * 7_919) % 600];
+        db.put_opt(number.to_be_bytes(), value, &synced).unwrap();
+        let copy = crashed(directory.path());
+        stale_ends += u32::from(wal::cut_torn_end(copy.path()).unwrap());
+        let reopened = restless(copy.path());
+        assert_eq!(writes(&reopened), number + 1, "after write {number}");
+    }
+    assert!(stale_ends > 30, "files are written over: {stale_ends}");
+}
+
+#[test]
+fn damage_in_a_file_that_was_written_over_is_refused_and_never_cut() {
+    let directory = tempdir().unwrap();
+    let db = restless(directory.path());
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    let value = |number: u64| vec![number as u8 | 1; 300];
+    // Until a file is written over that has two whole writes, and older ones behind them.
+    let mut number = 0_u64;
+    let (copy, path, whole) = loop {
+        db.put_opt(number.to_be_bytes(), value(number), &synced).unwrap();
+        number += 1;
+        let copy = crashed(directory.path());
+        let path = wal::wal_files(copy.path()).unwrap().pop().unwrap().1;
+        let whole = std::fs::read(&path).unwrap();
+        wal::cut_torn_end(copy.path()).unwrap();
+        let cut_bytes = std::fs::read(&path).unwrap().len();
+        if cut_bytes == 2 * 335 && whole[cut_bytes..].iter().any(|byte| *byte != 0) {
+            break (copy, path, whole);
+        }
+        assert!(number < 1_000, "no such file came, the last one had {cut_bytes} bytes");
+    };
+    for bit in 0..335 * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        let outcome = wal::cut_torn_end(copy.path());
+        assert!(matches!(outcome, Err(StoreError::Corrupt { .. })), "bit {bit}: {outcome:?}");
+    }
+    for bit in (670 * 8..whole.len() * 8).step_by(101) {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(wal::cut_torn_end(copy.path()).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), whole[..670], "bit {bit}");
+    }
+    // Without the second file's beginning, the first one's end proves nothing.
+    std::fs::write(&path, &whole).unwrap();
+    let before = wal::wal_files(copy.path()).unwrap();
+    let (_, previous) = &before[before.len() - 2];
+    let shortened = std::fs::read(previous).unwrap();
+    let cut = shortened.len() - 335;
+    std::fs::write(previous, [&shortened[..cut], &[0x55; 335]].concat()).unwrap();
+    let refused = wal::cut_torn_end(copy.path());
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub const APPLY_BATCH_ENTRIES_MAX: usize = 256;
 /// Bytes of log entries after which the tree's image is flushed and they are purged: it bounds what a
 /// restart replays and what the log takes on disk. Less than the log keeps in memory before it writes
 /// a file, so that entries never reach one.
-pub const LOG_FLUSH_BYTES: u64 = 24 * MIB as u64;
+pub const LOG_FLUSH_BYTES: u64 = 16 * MIB as u64;
 
 /// Milliseconds after which the tree's image is flushed although it is small.
 pub const TREE_FLUSH_INTERVAL_MS: u64 = 60_000;

@@ -15,6 +15,8 @@ use crate::config::limits::{LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX};
 pub type Stream = TcpStream;
 /// Its end for reading.
 pub type ReadHalf<'a> = tokio::net::tcp::ReadHalf<'a>;
+/// Its end for writing.
+pub type WriteHalf<'a> = tokio::net::tcp::WriteHalf<'a>;
 
 /// Connections the kernel queues before they are accepted, where the configuration does not say.
 ///

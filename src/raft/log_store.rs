@@ -31,7 +31,7 @@ const VOTE: &str = "vote";
 const PURGED: &str = "purged";
 
 /// Bytes of entries kept in memory for those who read the end of the log.
-const TAIL_BYTES_MAX: usize = 16 << 20;
+const TAIL_BYTES_MAX: usize = 8 << 20;
 /// Bytes of entries read from disk at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
 

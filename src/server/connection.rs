@@ -5,20 +5,22 @@
 //! replies in order. While a request waits, notifications and replies go on being sent. How many
 //! requests are taken up is decided in [`throttle`](super::throttle).
 
+use std::future::Future as _;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use jute::split_frame;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Handshaking, Stalled, Step};
 use super::service::{Service, Word};
 use super::throttle::{Gate, OverBudget, Share, Visit, Waiting};
 use crate::config::limits::{CONNECTION_REQUESTS_PER_TURN_MAX, OUTBOX_BYTES_MAX};
-use crate::net::{Accepted, Place, ReadHalf, Stream};
+use crate::net::{Accepted, Place, ReadHalf, Stream, WriteHalf};
 use crate::replica::{Closing, Incident, Outbox, Seat};
 use crate::session;
 
@@ -131,6 +133,9 @@ impl Connection {
             if closing == Some(Closing::AtOnce) {
                 return End::Over;
             }
+            if let Err(error) = self.write_some(&writer) {
+                return End::Socket(error);
+            }
             if closing == Some(Closing::AfterFlush) {
                 self.phase = Phase::Ending;
                 if !is_ending {
@@ -180,6 +185,22 @@ impl Connection {
                 }
                 () = &mut stopped => return End::Over,
             }
+        }
+    }
+
+    /// Writes what the socket takes at once, which is nearly always all of it.
+    fn write_some(&mut self, writer: &WriteHalf<'_>) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        match writer.try_write(&self.output) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                self.output.advance(bytes);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -368,9 +389,11 @@ async fn read_some(reader: &mut ReadHalf<'_>, input: &mut BytesMut) -> io::Resul
         if input.capacity() - input.len() < READ_BYTES / 4 {
             input.reserve(READ_BYTES);
         }
-        match reader.try_read_buf(input) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
+        // One try: unlike `try_read_buf`, it knows a socket to be empty when it gave less than fits.
+        let mut once = std::pin::pin!(reader.read_buf(input));
+        let read = std::future::poll_fn(|context| Poll::Ready(once.as_mut().poll(context))).await;
+        if let Poll::Ready(read) = read {
+            return read;
         }
     }
 }

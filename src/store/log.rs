@@ -13,12 +13,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rocksdb::{Cache, DB, DBRawIterator, Options, WriteBatch, WriteOptions};
 
 use crate::clock::Stopwatch;
@@ -35,7 +34,7 @@ const QUEUED_JOBS_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Entries are kept in memory until two buffers are full and then go to a file together. Entries
 /// that are purged before that never reach one.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
+const WRITE_BUFFER_BYTES: usize = 12 << 20;
 const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_PER_FLUSH: i32 = 2;
 /// WAL files that are kept to be written over.
@@ -69,6 +68,11 @@ struct Inner {
     thread: Option<JoinHandle<()>>,
     /// Released after the writer has ended.
     _locks: Arc<[DirectoryLock]>,
+}
+
+/// The writer. A panic ends the process (`panic = "abort"`), so nobody meets half a batch.
+fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is known of synced writes.
@@ -138,7 +142,7 @@ impl LogStore {
         if inner.unreported.load(Ordering::Acquire) > 0 {
             return self.append(entries, done);
         }
-        let outcome = inner.writer.lock().write(&[Job::Append(entries)]);
+        let outcome = lock(&inner.writer).write(&[Job::Append(entries)]);
         done(outcome);
     }
 
@@ -382,7 +386,7 @@ impl WriterQueue {
     fn run(self) {
         while let Ok(first) = self.jobs.recv() {
             let (jobs, reports): (Vec<_>, Vec<_>) = self.take_queued(first).into_iter().unzip();
-            let outcome = self.writer.lock().write(&jobs);
+            let outcome = lock(&self.writer).write(&jobs);
             for done in reports {
                 // First: whoever is told may go on in place.
                 self.unreported.fetch_sub(1, Ordering::AcqRel);

@@ -1,7 +1,6 @@
 //! The log as its user sees it, and what becomes of it when its files are damaged.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use tempfile::{TempDir, tempdir};

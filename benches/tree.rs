@@ -6,67 +6,26 @@ use std::fs;
 use std::hint::black_box;
 use std::time::Duration;
 
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
-use jute::{Acl, OpCode, Perms, Version};
-use rookeeper::tree::{
-    Admission, Changes, Draft, NodeRef, Origin, Path, Proposal, Submission, Tree, Write, Znode,
-    apply,
-};
+use rookeeper::tree::{NodeRef, Path, Submission, Tree, Znode};
 
 #[path = "support/mod.rs"]
 mod support;
+#[path = "support/writes.rs"]
+mod writes;
+
+use writes::{DATA_BYTES, changes_of, create, delete, set, set_to};
 
 /// Nodes of the big tree.
 const NODES: usize = 1_000_000;
 /// Nodes in one directory of it.
 const NODES_A_DIRECTORY: usize = 1_000;
-/// Bytes of data of each.
-const DATA_BYTES: usize = 100;
 /// Proposals in an entry of the log while it grows.
 const BATCH: usize = 16;
 /// How often all its data is set to other sizes.
 const CHURNS: usize = 4;
 /// How often it is grown; a stall that happens every time is ours and not the machine's.
 const GROWTHS: usize = 3;
-
-fn submission(write: Write) -> Submission {
-    Submission { origin: Origin::default(), admission: Admission::internal(), write }
-}
-
-fn create(path: String) -> Submission {
-    submission(Write::Create {
-        op: OpCode::Create,
-        path,
-        data: Some(Bytes::from_static(&[b'x'; DATA_BYTES])),
-        acl: Some(vec![Acl::anyone(Perms::ALL)]),
-        flags: 0,
-        ttl_ms: -1,
-    })
-}
-
-fn set(path: String) -> Submission {
-    set_to(path, DATA_BYTES)
-}
-
-fn set_to(path: String, bytes: usize) -> Submission {
-    let data = Some(Bytes::from(vec![b'y'; bytes]));
-    submission(Write::SetData { path, data, version: Version::ANY })
-}
-
-fn delete(path: String) -> Submission {
-    submission(Write::Delete { path, version: Version::ANY })
-}
-
-/// What comes of the submissions, all of which must succeed.
-fn changes_of(tree: &Tree, submissions: &[Submission]) -> Changes {
-    let mut draft = Draft::over(tree);
-    for submission in submissions {
-        let applied = apply(&mut draft, &Proposal { time_ms: 1_000, submission });
-        assert!(applied.outcome.is_ok(), "{submission:?}: {:?}", applied.outcome);
-    }
-    draft.finish()
-}
 
 fn directory(number: usize) -> String {
     format!("/services/part-{number:06}")

@@ -1,4 +1,5 @@
 //! What the benches share: timing single runs, so that the worst case stands beside the mean.
+#![allow(dead_code, reason = "not every bench does everything")]
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,

@@ -41,6 +41,9 @@ impl Path {
         let Some(relative) = text.strip_prefix('/') else {
             return Err(InvalidPath::NotAbsolute);
         };
+        if is_plain(relative) {
+            return Ok(Path(Arc::from(text)));
+        }
         if relative.is_empty() {
             return Ok(Path::root());
         }
@@ -99,6 +102,20 @@ pub fn parent_of(path: &str) -> Option<&str> {
         Some(("", _)) => Some("/"),
         Some((parent, _)) => Some(parent),
     }
+}
+
+/// Whether what follows the first slash is so plain that it needs no closer look, as nearly all paths
+/// are: printable ASCII, and no element that is empty or begins with a dot.
+fn is_plain(relative: &str) -> bool {
+    let mut previous = b'/';
+    for byte in relative.bytes() {
+        let begins_badly = previous == b'/' && (byte == b'/' || byte == b'.');
+        if begins_badly || !matches!(byte, b' '..=b'~') {
+            return false;
+        }
+        previous = byte;
+    }
+    previous != b'/'
 }
 
 /// Whether upstream refuses a character in paths. It thinks in UTF-16, so everything beyond the

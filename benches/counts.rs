@@ -119,7 +119,8 @@ fn run(operation: &str, times: usize) {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     match arguments.as_slice() {
         [operation, times] => run(operation, times.parse().expect("TIMES is a number")),
         _ => OPERATIONS.iter().for_each(|operation| run(operation, 1)),

@@ -15,6 +15,7 @@ use rookeeper::server::{LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
 use rookeeper::tree::Holder;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -49,24 +50,27 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     warnings.iter().for_each(log);
 
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        runtime.worker_threads(worker_threads());
-    }
-    let runtime = match runtime.enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&error, EXIT_FAILURE),
+    let (runtime, crowd) = match (runtime("rookeeper"), runtime("crowd")) {
+        (Ok(runtime), Ok(crowd)) => (runtime, crowd),
+        (Err(error), _) | (_, Err(error)) => return refuse(&error, EXIT_FAILURE),
     };
-    match runtime.block_on(run(config)) {
+    let ended = runtime.block_on(run(config, crowd.handle().clone()));
+    crowd.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => refuse(&problem, EXIT_FAILURE),
     }
 }
 
-/// Threads that serve clients: one for two processors. Handing a request from one thread to another
-/// costs more than serving it, and the log's writer and the databases have threads of their own.
-fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+/// Threads for clients. Handing a request from one to another costs more than serving it, so they are
+/// few: half as many as processors, and again as many for the crowd.
+fn runtime(name: &str) -> std::io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Builder::new_multi_thread()
+        .worker_threads(processors.div_ceil(2))
+        .thread_name(name)
+        .enable_all()
+        .build()
 }
 
 /// Says on standard error, in one line, why the server does not run.
@@ -86,7 +90,7 @@ fn log(warning: &Warning) {
 }
 
 /// Runs the server until it is told to stop.
-async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = Arc::new(config);
@@ -139,7 +143,7 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let listener = listener.listen(config.listen_backlog)?;
     announce(listener.address()?, &config);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(service, listener, stop.clone()));
+    let serving = tokio::spawn(serve(service, listener, crowd, stop.clone()));
     let problem = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

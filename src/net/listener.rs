@@ -91,6 +91,18 @@ pub struct Accepted {
     pub place: Place,
 }
 
+impl Accepted {
+    /// The same connection, woken by the runtime that this is called on.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn moved_here(self) -> io::Result<Accepted> {
+        let stream = Stream::from_std(self.stream.into_std()?)?;
+        Ok(Accepted { stream, ..self })
+    }
+}
+
 /// A port that is taken and not yet listened on: connections are refused.
 pub struct Reserved {
     socket: TcpSocket,

@@ -6,4 +6,6 @@ mod descriptors;
 mod listener;
 
 pub use descriptors::{connections_max, raise_descriptor_limit};
-pub use listener::{Accepted, BindError, Limits, Listener, Place, ReadHalf, Reserved, Stream, WriteHalf};
+pub use listener::{
+    Accepted, BindError, Limits, Listener, Place, ReadHalf, Reserved, Stream, WriteHalf,
+};

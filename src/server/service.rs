@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,7 @@ use super::throttle::Throttles;
 use crate::clock::{Clock, RateLimit};
 use crate::config::Config;
 use crate::config::limits::{LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, SHUTDOWN_DRAIN_MS};
-use crate::net::Listener;
+use crate::net::{Accepted, Listener};
 use crate::raft::Ensemble;
 use crate::replica::{Outbox, Replica};
 use crate::session::{Credentials, SessionIds};
@@ -21,6 +22,9 @@ use crate::watch::ConnectionId;
 
 /// How long to wait when the system cannot accept, for example for want of file descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Connections from which on there is a crowd.
+const CROWD_MIN: usize = 64;
 
 /// A four-letter word as it came.
 pub struct Word<'a> {
@@ -86,15 +90,34 @@ impl Service {
     }
 }
 
-/// Accepts connections until `stop` is cancelled, then lets those there are end.
-pub async fn serve(service: Arc<Service>, listener: Listener, stop: CancellationToken) {
+/// Serves a connection on another runtime than the one that accepted it.
+async fn elsewhere(service: Arc<Service>, accepted: Accepted, stop: CancellationToken) {
+    match accepted.moved_here() {
+        Ok(accepted) => connection::run(service, accepted, stop).await,
+        Err(error) => tracing::debug!("a connection could not be handed over: {error}"),
+    }
+}
+
+/// Accepts connections until `stop` is cancelled, then lets those there are end. A few are served where
+/// this runs, of a crowd every other one by `helpers`: where one change concerns thousands of clients,
+/// telling them takes longer than handing over.
+pub async fn serve(
+    service: Arc<Service>,
+    listener: Listener,
+    helpers: Handle,
+    stop: CancellationToken,
+) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => {
                     let (service, stop) = (Arc::clone(&service), stop.clone());
-                    tasks.spawn(connection::run(service, accepted, stop));
+                    if tasks.len() < CROWD_MIN || tasks.len() % 2 == 0 {
+                        tasks.spawn(connection::run(service, accepted, stop));
+                    } else {
+                        tasks.spawn_on(elsewhere(service, accepted, stop), &helpers);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept connections: {error}");

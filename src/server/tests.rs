@@ -13,6 +13,7 @@ use jute::{
     Acl, Decode as _, Encode as _, ErrorCode, OpCode, Perms, SessionId, Xid, Zxid, begin_frame,
     decode_all, end_frame, split_frame,
 };
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,11 @@ struct Rig {
 
 impl Rig {
     async fn start(settings: &str) -> Rig {
+        Rig::start_with(settings, Handle::current()).await
+    }
+
+    /// As [`Rig::start`], with a runtime that helps with a crowd.
+    async fn start_with(settings: &str, helpers: Handle) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("dataDir={}\nclientPort=0\n{settings}", dir.path().display());
         let (config, _) = Config::from_zoo_cfg(&text, &[], "zoo.cfg").unwrap();
@@ -80,7 +86,7 @@ impl Rig {
         let listener = listener.listen(None).unwrap();
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(Arc::clone(&service), listener, stop.clone()));
+        let serving = tokio::spawn(serve(Arc::clone(&service), listener, helpers, stop.clone()));
         Rig { service, address, stop, serving, _dir: dir }
     }
 
@@ -197,7 +203,15 @@ impl Client {
     }
 
     fn send_exists(&mut self, path: &str) {
-        let exists = PathWatch { path: Some(path.to_owned()), watch: false };
+        self.send_look(path, false);
+    }
+
+    fn send_watch(&mut self, path: &str) {
+        self.send_look(path, true);
+    }
+
+    fn send_look(&mut self, path: &str, watch: bool) {
+        let exists = PathWatch { path: Some(path.to_owned()), watch };
         self.send(OpCode::Exists, |out| exists.encode(out));
     }
 
@@ -251,6 +265,39 @@ async fn all_limits_together_do_not_stop_anybody() {
     let settings = "globalOutstandingLimit=1\nrequest_throttle_max_requests=2\n\
                     largeRequestThreshold=10\nrequest_throttle_stall_time=1\n";
     many_pipelining_clients_are_served_under(settings).await;
+}
+
+#[test]
+fn a_crowd_is_served_by_two_runtimes_as_a_few_are_by_one() {
+    const CLIENTS: usize = 100;
+    let build =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (here, helpers) = (build().unwrap(), build().unwrap());
+    here.block_on(async {
+        let rig = Rig::start_with("", helpers.handle().clone()).await;
+        let all = rig.client(|address| {
+            let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::open(address)).collect();
+            for client in &mut clients {
+                client.send_watch("/crowd");
+                assert_eq!(client.reply().2, ErrorCode::NoNode as i32);
+            }
+            clients[0].send_create("/crowd", 10);
+            for (number, client) in clients.iter_mut().enumerate() {
+                assert_eq!(client.reply().0, Xid::NOTIFICATION.0, "client {number}");
+            }
+            assert_eq!(clients[0].reply().2, 0);
+            clients
+        });
+        let clients = tokio::time::timeout(PATIENCE, all).await.expect("somebody waits for ever");
+        assert!(helpers.metrics().num_alive_tasks() >= (CLIENTS - 64) / 2, "it helps");
+        // Those who are served elsewhere are let go of, too.
+        let ended = rig.client(|_| clients.into_iter().all(|mut client| client.frame().is_none()));
+        rig.stop.cancel();
+        assert!(tokio::time::timeout(PATIENCE, ended).await.expect("somebody is kept"));
+        rig.stop().await;
+    });
+    here.shutdown_background();
+    helpers.shutdown_background();
 }
 
 #[tokio::test]

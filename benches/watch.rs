@@ -49,7 +49,9 @@ impl Watched {
             Arc::new(Outbox::new(ConnectionId(number as u64), nobody, peer, OUTBOX_BYTES))
         };
         let outboxes: Vec<_> = (0..watchers).map(outbox).collect();
-        outboxes.iter().for_each(|outbox| replica.connect(Arc::clone(outbox)));
+        for outbox in &outboxes {
+            replica.connect(Arc::clone(outbox));
+        }
         Watched { replica, outboxes, changes }
     }
 

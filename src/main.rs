@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use rookeeper::admin::{FourLetterWords, Reporter};
 use rookeeper::cli::{self, Invocation};
 use rookeeper::clock::Clock;
+use rookeeper::config::limits::SHUTDOWN_DRAIN_MS;
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener, connections_max, raise_descriptor_limit};
 use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
         (Err(error), _) | (_, Err(error)) => return refuse(&error, EXIT_FAILURE),
     };
     let ended = runtime.block_on(run(config, crowd.handle().clone()));
-    crowd.shutdown_background();
+    crowd.shutdown_timeout(Duration::from_millis(SHUTDOWN_DRAIN_MS));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => refuse(&problem, EXIT_FAILURE),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jute::Xid;
 
 use super::Ensemble;
-use crate::clock::{Clock, RateLimit};
+use crate::clock::{Clock, RateLimit, Stopwatch};
 use crate::config::limits::{
     LOG_FLUSH_BYTES, LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, TREE_FLUSH_INTERVAL_MS,
 };
@@ -44,7 +44,12 @@ pub(super) async fn expire_sessions(
     loop {
         let next_ms = ensemble.sessions().until_next_deadline_ms();
         let wait_ms = next_ms.map_or(tick_ms, |ms| ms.clamp(1, tick_ms as i64) as u64);
+        let asleep = Stopwatch::start();
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        if asleep.elapsed() > Duration::from_millis(wait_ms + tick_ms) {
+            // The whole server stood still, and pings lie unread: their senders are alive.
+            tokio::time::sleep(Duration::from_millis(tick_ms)).await;
+        }
         for (session, holder) in ensemble.sessions().expire() {
             replica.stats().count_incident(Incident::SessionExpired);
             if let Some(left_out) = lines.pass() {

@@ -10,6 +10,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry as _;
@@ -23,6 +24,7 @@ use super::types::{
     Entry, LogId, TypeConfig, Vote, decode_entry, decode_log_id, decode_vote, encode_entry,
     encode_log_id, encode_vote,
 };
+use crate::clock::Stopwatch;
 use crate::replica::Replica;
 use crate::store::LogStore;
 
@@ -37,6 +39,9 @@ const READ_BYTES_MAX: usize = 4 << 20;
 
 /// Appends in a row that each had the log to itself, after which the next is likely to as well.
 const LONE_APPENDS_MIN: u32 = 8;
+/// The same after a sync that took longer than so many milliseconds.
+const LONE_APPENDS_AFTER_SLOW: u32 = 1_000;
+const SLOW_SYNC_MS: u64 = 2;
 /// Requests between two of them: the write, and perhaps a read or a ping.
 const LONE_REQUESTS_MAX: u64 = 2;
 /// Bytes of such an entry at the most.
@@ -107,24 +112,36 @@ struct Quiet {
     replica: Arc<Replica>,
     /// Requests that had been received at the last append.
     received: u64,
-    /// How many appends in a row were such.
-    lone_appends: u32,
+    /// How many more of its writes must come, without anything else, until one is synced in place.
+    lone_appends_missing: u32,
 }
 
 impl Quiet {
     /// Notes an append, and tells whether nobody else is likely to want anything while it is synced.
     fn note_append(&mut self, is_single: bool) -> bool {
         let received = self.replica.stats().received();
-        let is_lone = is_single && received - self.received <= LONE_REQUESTS_MAX;
+        let is_lone = is_single && received.wrapping_sub(self.received) <= LONE_REQUESTS_MAX;
         self.received = received;
-        self.lone_appends = if is_lone { self.lone_appends.saturating_add(1) } else { 0 };
-        self.lone_appends > LONE_APPENDS_MIN
+        if !is_lone {
+            self.lone_appends_missing = self.lone_appends_missing.max(LONE_APPENDS_MIN);
+            return false;
+        }
+        let missing = self.lone_appends_missing;
+        self.lone_appends_missing = missing.saturating_sub(1);
+        missing == 0
+    }
+
+    /// Notes how long a sync in place took: a disk that was slow is left to the log's own thread.
+    fn note_sync(&mut self, took: Duration) {
+        if took > Duration::from_millis(SLOW_SYNC_MS) {
+            self.lone_appends_missing = LONE_APPENDS_AFTER_SLOW;
+        }
     }
 }
 
 impl RaftLog {
     pub(super) fn new(store: LogStore, replica: Arc<Replica>, fault: Fault) -> RaftLog {
-        let quiet = Quiet { replica, received: 0, lone_appends: 0 };
+        let quiet = Quiet { replica, received: 0, lone_appends_missing: LONE_APPENDS_MIN };
         RaftLog { store, tail: Arc::default(), appended_bytes: Arc::default(), fault, quiet }
     }
 
@@ -297,7 +314,9 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         // Waking the writer's thread, and this one again, takes as long as half a sync. But while the
         // disk is waited for, nothing else happens here.
         if self.quiet.note_append(is_single) {
+            let began = Stopwatch::start();
             self.store.append_in_place(records, Box::new(done));
+            self.quiet.note_sync(began.elapsed());
         } else {
             self.store.append(records, Box::new(done));
         }
@@ -307,7 +326,10 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let from = last_log_id.map_or(0, |id| id.index + 1);
         self.tail.lock().truncate_from(from);
-        self.durably(|done| self.store.truncate_from(from, done)).await
+        self.durably(|done| self.store.truncate_from(from, done)).await?;
+        // An append that was queued before has raised it again.
+        self.tail.lock().truncate_from(from);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {

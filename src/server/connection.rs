@@ -59,6 +59,8 @@ pub(super) struct Connection {
     waiting: Option<Waiting>,
     /// No further request is taken up until one is answered.
     is_full: bool,
+    /// No further request is taken up until the client has taken replies.
+    is_clogged: bool,
     /// The client has sent all that it will.
     input_ended: bool,
     /// When the session was last reported alive, on the monotonic clock.
@@ -96,6 +98,7 @@ pub(super) async fn run(service: Arc<Service>, accepted: Accepted, stop: Cancell
         share,
         waiting: None,
         is_full: false,
+        is_clogged: false,
         input_ended: false,
         touched_ms: i64::MIN,
         input: BytesMut::new(),
@@ -125,17 +128,16 @@ impl Connection {
         let mut is_ending = false;
         loop {
             self.settle();
-            let more = match self.handle_input().await {
+            let mut more = match self.handle_input().await {
                 Ok(more) => more,
                 Err(end) => return end,
             };
-            let closing = self.outbox.take(&mut self.output);
-            if closing == Some(Closing::AtOnce) {
-                return End::Over;
-            }
-            if let Err(error) = self.write_some(&writer) {
-                return End::Socket(error);
-            }
+            let closing = match self.send_some(&writer) {
+                Ok(closing) => closing,
+                Err(end) => return end,
+            };
+            // Requests may have been left because of replies that are gone now.
+            more |= self.is_clogged && self.unsent_bytes() <= UNSENT_BYTES;
             if closing == Some(Closing::AfterFlush) {
                 self.phase = Phase::Ending;
                 if !is_ending {
@@ -188,19 +190,24 @@ impl Connection {
         }
     }
 
-    /// Writes what the socket takes at once, which is nearly always all of it.
-    fn write_some(&mut self, writer: &WriteHalf<'_>) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        match writer.try_write(&self.output) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(bytes) => {
-                self.output.advance(bytes);
-                Ok(())
+    /// Takes what has gathered and writes what the socket takes at once, which is nearly always all of
+    /// it, until one of the two is exhausted; tells whether the connection is to end after it.
+    /// Afterwards the outbox is empty, or there is output that the socket does not take.
+    fn send_some(&mut self, writer: &WriteHalf<'_>) -> Result<Option<Closing>, End> {
+        loop {
+            let closing = self.outbox.take(&mut self.output);
+            if closing == Some(Closing::AtOnce) {
+                return Err(End::Over);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            if self.output.is_empty() {
+                return Ok(closing);
+            }
+            match writer.try_write(&self.output) {
+                Ok(0) => return Err(End::Socket(io::ErrorKind::WriteZero.into())),
+                Ok(bytes) => self.output.advance(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(closing),
+                Err(error) => return Err(End::Socket(error)),
+            }
         }
     }
 
@@ -265,7 +272,8 @@ impl Connection {
     /// Handles what was read, as far as it goes; tells whether there is more that could be handled.
     async fn handle_input(&mut self) -> Result<bool, End> {
         for _ in 0..CONNECTION_REQUESTS_PER_TURN_MAX {
-            if self.unsent_bytes() > UNSENT_BYTES || self.outbox.is_closing() {
+            self.is_clogged = self.unsent_bytes() > UNSENT_BYTES;
+            if self.is_clogged || self.outbox.is_closing() {
                 self.share.pass_turn_on();
                 self.settle();
                 return Ok(false);
@@ -395,6 +403,8 @@ async fn read_some(reader: &mut ReadHalf<'_>, input: &mut BytesMut) -> io::Resul
         if let Poll::Ready(read) = read {
             return read;
         }
+        // There was nothing, or this task has had its turn: then others get theirs.
+        tokio::task::consume_budget().await;
     }
 }
 

@@ -108,12 +108,14 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let mut tasks = JoinSet::new();
+    let mut accepted_count = 0_u64;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => {
                     let (service, stop) = (Arc::clone(&service), stop.clone());
-                    if tasks.len() < CROWD_MIN || tasks.len() % 2 == 0 {
+                    accepted_count += 1;
+                    if tasks.len() < CROWD_MIN || accepted_count.is_multiple_of(2) {
                         tasks.spawn(connection::run(service, accepted, stop));
                     } else {
                         tasks.spawn_on(elsewhere(service, accepted, stop), &helpers);

@@ -267,6 +267,30 @@ async fn all_limits_together_do_not_stop_anybody() {
     many_pipelining_clients_are_served_under(settings).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn large_replies_all_come_without_another_request() {
+    const READS: i32 = 300;
+    let rig = Rig::start("").await;
+    for round in 0..5_u64 {
+        let all = rig.client(move |address| {
+            let mut client = Client::open(address);
+            client.send_create(&format!("/large{round}"), 150_000);
+            assert_eq!(client.reply().2, 0);
+            let get = PathWatch { path: Some(format!("/large{round}")), watch: false };
+            for read in 0..READS {
+                client.send(OpCode::GetData, |out| get.encode(out));
+                if read == READS / 2 {
+                    // The socket is full by now, and is emptied from here on.
+                    std::thread::sleep(Duration::from_millis(20 * round));
+                }
+            }
+            (0..READS).all(|_| client.reply().2 == 0)
+        });
+        assert!(tokio::time::timeout(PATIENCE, all).await.expect("replies are left behind"));
+    }
+    rig.stop().await;
+}
+
 #[test]
 fn a_crowd_is_served_by_two_runtimes_as_a_few_are_by_one() {
     const CLIENTS: usize = 100;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, LogLevel,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Env, ErrorKind, LogLevel,
     Options,
 };
 
@@ -54,15 +54,20 @@ pub(super) fn shared_options(cache: &Cache) -> Options {
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
     options.set_keep_log_file_num(INFO_LOG_FILES_MAX);
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
+    // Whoever waits for a reply goes first.
+    if let Ok(mut env) = Env::new() {
+        env.lower_thread_pool_cpu_priority();
+        env.lower_high_priority_thread_pool_cpu_priority();
+        options.set_env(&env);
+    }
     // Files are written evenly: a sync of the log waits for whatever the disk has before it.
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_S, BACKGROUND_REFILL_US, BACKGROUND_FAIRNESS);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options.set_skip_stats_update_on_db_open(true);
-    // Whatever is behind the last whole write was cut off before, and whatever is broken before it
-    // was refused (`wal`). The stricter modes do not let RocksDB write over old WAL files.
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // A torn end was cut off before (`wal`); whatever else RocksDB dislikes is damage.
+    options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
     options
 }
 

@@ -37,8 +37,6 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const WRITE_BUFFER_BYTES: usize = 12 << 20;
 const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_PER_FLUSH: i32 = 2;
-/// WAL files that are kept to be written over.
-const WAL_FILES_KEPT: usize = 2;
 /// A WAL file is given this length beforehand: as many bytes as a buffer takes, at the most.
 const WAL_BYTES: u64 = WRITE_BUFFER_BYTES as u64 + (1 << 20);
 /// After so many bytes it is seen whether a new WAL file was begun.
@@ -158,7 +156,8 @@ impl LogStore {
     }
 
     /// Queues the removal of the entries up to and with `index`, together with a value of the
-    /// state. It is not synced: should it be lost, then both are, and the log is merely longer.
+    /// state. `done` is called once it is synced: a write that was lost before a later one that was
+    /// not would look like damage.
     pub fn purge_through(&self, index: u64, (name, value): (&'static str, Bytes), done: Done) {
         self.enqueue(Job::PurgeThrough { index, name, value }, done);
     }
@@ -291,8 +290,6 @@ fn options(cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     options.set_min_write_buffer_number_to_merge(WRITE_BUFFERS_PER_FLUSH);
-    // A WAL file that is needed no more is written over (`wal`).
-    options.set_recycle_log_file_num(WAL_FILES_KEPT);
     // What reaches a file is about to be purged.
     options.set_compression_type(rocksdb::DBCompressionType::None);
     options
@@ -388,9 +385,8 @@ impl WriterQueue {
             let (jobs, reports): (Vec<_>, Vec<_>) = self.take_queued(first).into_iter().unzip();
             let outcome = lock(&self.writer).write(&jobs);
             for done in reports {
-                // First: whoever is told may go on in place.
-                self.unreported.fetch_sub(1, Ordering::AcqRel);
                 done(outcome.clone());
+                self.unreported.fetch_sub(1, Ordering::AcqRel);
             }
         }
     }
@@ -503,9 +499,8 @@ impl Job {
     /// Whether whoever waits relies on the disk.
     fn is_synced(&self) -> bool {
         match self {
-            Job::Append(_) | Job::TruncateFrom(_) => true,
+            Job::Append(_) | Job::TruncateFrom(_) | Job::PurgeThrough { .. } => true,
             Job::PutState { sync, .. } => *sync,
-            Job::PurgeThrough { .. } => false,
         }
     }
 

@@ -12,17 +12,14 @@
 //! cut the file where its last whole write ends. RocksDB never appends to an old WAL file, so
 //! nothing is ever written after such a place by honest means.
 //!
-//! A WAL file that grows makes every sync write the file's new length through the file system's
-//! journal: 125 to 146 µs instead of 92 here. RocksDB therefore writes over files that it needs no
-//! more, and [`extend`] gives the others their length beforehand. So behind the end of a file there
-//! may be zeros, or writes of an earlier file: each fragment carries the number of the file that it
-//! was written for. Where the next file goes on with the very next sequence number, such an end was
-//! no damage.
+//! RocksDB lets a WAL file grow with every write, so that every sync has to write the file's new
+//! length too: 125 to 146 µs instead of 92 here. [`extend`] gives the file its length beforehand.
+//! Zeros up to the end of a file are therefore no torn write. (RocksDB can also write over old
+//! files; but then a power failure may leave new writes under an old file's name.)
 //!
 //! This file knows RocksDB's log format (`log_format.h`): blocks of 32 KiB hold fragments, each
-//! with a masked CRC-32C (4 bytes), a length (2 bytes), a type (1 byte) and the number of its file (4
-//! bytes), if files may be written over; less than a header's room at the end of a block is filled
-//! up. A record is a batch: it begins with a sequence number (8 bytes) and how many it uses (4 bytes).
+//! with a masked CRC-32C (4 bytes), a length (2 bytes) and a type (1 byte); less than a header's
+//! room at the end of a block is filled up.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -35,11 +32,7 @@ use super::StoreError;
 /// Bytes in a block.
 const BLOCK_BYTES: usize = 32_768;
 /// Bytes before a fragment's payload.
-const HEADER_BYTES: usize = 11;
-/// How many of them the checksum does not cover.
-const UNCHECKED_BYTES: usize = 6;
-/// Bytes of a batch that say which sequence numbers it uses.
-const BATCH_HEADER_BYTES: usize = 12;
+const HEADER_BYTES: usize = 7;
 /// What RocksDB adds to a rotated checksum.
 const MASK_DELTA: u32 = 0xa282_ead8;
 
@@ -53,10 +46,8 @@ enum Part {
 }
 
 /// A fragment whose checksum holds.
-struct Fragment<'b> {
+struct Fragment {
     part: Part,
-    payload: &'b [u8],
-    /// Bytes of header and payload.
     bytes: usize,
 }
 
@@ -64,7 +55,7 @@ struct Fragment<'b> {
 /// that RocksDB writes over. It only saves time: where it does not work, nothing else changes.
 pub(super) fn extend(database: &Path, bytes: u64) {
     let newest = wal_files(database).ok().and_then(|mut files| files.pop());
-    let opened = newest.and_then(|(_, path)| OpenOptions::new().write(true).open(path).ok());
+    let opened = newest.and_then(|path| OpenOptions::new().write(true).open(path).ok());
     let Some(file) = opened else { return };
     if file.metadata().is_ok_and(|metadata| metadata.len() < bytes) {
         // Not every file system can; and a full disk is noticed by the next write.
@@ -72,33 +63,36 @@ pub(super) fn extend(database: &Path, bytes: u64) {
     }
 }
 
-/// Cuts a torn write off the end of the WAL in `database`, with whatever else is behind the last
-/// whole one, and tells whether there was anything but zeros.
+/// Cuts a torn write off the end of the WAL in `database`, with the zeros that [`extend`] added, and
+/// tells whether there was anything but those.
 ///
 /// # Errors
 ///
 /// [`StoreError::Corrupt`]: a place before the end is damaged.
 pub(super) fn cut_torn_end(database: &Path) -> Result<bool, StoreError> {
-    let mut walk = Walk::default();
+    let mut damage = None;
     let mut cuts = Vec::new();
-    for (number, path) in wal_files(database)? {
-        let found = walk.through(number, &path)?;
-        if found.whole_bytes < found.bytes {
-            cuts.push((path, found));
+    for path in wal_files(database)? {
+        let walk = walk(&path, &mut damage)?;
+        if walk.whole_bytes < walk.written_bytes {
+            damage.get_or_insert((path.clone(), walk.whole_bytes));
+        }
+        if walk.whole_bytes < walk.bytes {
+            cuts.push((path, walk));
         }
     }
     let mut is_torn = false;
-    for (path, found) in cuts {
+    for (path, walk) in cuts {
         let failed = |error| StoreError::failed(&format!("repairing {}", path.display()), &error);
         let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-        file.set_len(found.whole_bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-        is_torn |= found.whole_bytes < found.written_bytes;
+        file.set_len(walk.whole_bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        is_torn |= walk.whole_bytes < walk.written_bytes;
     }
     Ok(is_torn)
 }
 
-/// The WAL files of a database with their numbers, oldest first.
-pub(super) fn wal_files(database: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+/// The WAL files of a database, oldest first.
+pub(super) fn wal_files(database: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let failed = |error| StoreError::failed(&format!("listing {}", database.display()), &error);
     let mut numbered = Vec::new();
     for file in std::fs::read_dir(database).map_err(failed)? {
@@ -110,11 +104,11 @@ pub(super) fn wal_files(database: &Path) -> Result<Vec<(u64, PathBuf)>, StoreErr
         }
     }
     numbered.sort_unstable();
-    Ok(numbered)
+    Ok(numbered.into_iter().map(|(_, path)| path).collect())
 }
 
-/// What was found in a file.
-struct Found {
+/// What a walk through a file found.
+struct Walk {
     /// Bytes of the file.
     bytes: u64,
     /// Bytes before the zeros at its end.
@@ -123,106 +117,48 @@ struct Found {
     whole_bytes: u64,
 }
 
-/// A walk through all files.
-#[derive(Default)]
-struct Walk {
-    /// The first place where something else is than a fragment that belongs there.
-    misfit: Option<Place>,
-    /// The first bytes of the record that the walk is in.
-    batch_header: Vec<u8>,
-    /// The sequence number after those of the last whole record.
-    next_sequence: Option<u64>,
-}
-
-struct Place {
-    file: u64,
-    path: PathBuf,
-    at: u64,
-}
-
-impl Walk {
-    /// Walks through the next file.
-    fn through(&mut self, number: u64, path: &Path) -> Result<Found, StoreError> {
-        let failed = |error| StoreError::failed(&format!("reading {}", path.display()), &error);
-        let written_bytes = written_bytes(path).map_err(failed)?;
-        let mut file = File::open(path).map_err(failed)?;
-        let mut found = Found { bytes: 0, written_bytes, whole_bytes: 0 };
-        let mut in_record = false;
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
-        loop {
-            block.clear();
-            let read = file.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block);
-            if read.map_err(failed)? == 0 {
-                break;
-            }
-            let mut rest = block.as_slice();
-            while rest.len() >= HEADER_BYTES {
-                let at = found.bytes + (block.len() - rest.len()) as u64;
-                if written_bytes <= at {
+/// Walks through a file. `damage` is the first damaged place of all files so far.
+fn walk(path: &Path, damage: &mut Option<(PathBuf, u64)>) -> Result<Walk, StoreError> {
+    let failed = |error| StoreError::failed(&format!("reading {}", path.display()), &error);
+    let written_bytes = written_bytes(path).map_err(failed)?;
+    let mut file = File::open(path).map_err(failed)?;
+    let mut walk = Walk { bytes: 0, written_bytes, whole_bytes: 0 };
+    let mut in_record = false;
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    loop {
+        block.clear();
+        let read = file.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block);
+        if read.map_err(failed)? == 0 {
+            return Ok(walk);
+        }
+        let mut rest = block.as_slice();
+        while rest.len() >= HEADER_BYTES {
+            let at = walk.bytes + (block.len() - rest.len()) as u64;
+            let fragment = match fragment(rest) {
+                Some(fragment) if fits(fragment.part, in_record) => fragment,
+                _ if written_bytes <= at => break,
+                misfit => {
+                    // A write that begins inside another proves that the other was not the last.
+                    let begins = misfit.is_some_and(|fragment| begins(fragment.part));
+                    let (file, at) = damage.get_or_insert((path.to_owned(), at));
+                    if begins || (1..rest.len()).any(|skip| begins_at(rest, skip)) {
+                        return Err(damaged(file, *at));
+                    }
+                    in_record = false;
                     break;
                 }
-                let fragment = match fragment(rest, number) {
-                    Some(fragment) if fits(fragment.part, in_record) => fragment,
-                    misfit => {
-                        // A write that begins inside another proves that the other was not the last.
-                        let begins = misfit.is_some_and(|fragment| begins(fragment.part));
-                        let here = Place { file: number, path: path.to_owned(), at };
-                        let place = self.misfit.get_or_insert(here);
-                        if begins || (1..rest.len()).any(|skip| begins_at(rest, skip, number)) {
-                            return Err(place.damaged());
-                        }
-                        in_record = false;
-                        break;
-                    }
-                };
-                if begins(fragment.part) {
-                    self.begin_record(number, at, fragment.payload)?;
-                }
-                self.note_batch_header(fragment.payload);
-                rest = rest.get(fragment.bytes..).unwrap_or_default();
-                in_record = matches!(fragment.part, Part::First | Part::Middle);
-                if !in_record && self.misfit.is_none() {
-                    found.whole_bytes = found.bytes + (block.len() - rest.len()) as u64;
-                    self.end_record();
-                }
+            };
+            if let Some((file, at)) = damage.as_ref().filter(|_| begins(fragment.part)) {
+                return Err(damaged(file, *at));
             }
-            found.bytes += block.len() as u64;
+            rest = rest.get(fragment.bytes..).unwrap_or_default();
+            in_record = matches!(fragment.part, Part::First | Part::Middle);
+            if !in_record && damage.is_none() {
+                walk.whole_bytes = walk.bytes + (block.len() - rest.len()) as u64;
+            }
         }
-        if in_record {
-            let here = Place { file: number, path: path.to_owned(), at: found.whole_bytes };
-            self.misfit.get_or_insert(here);
-        }
-        Ok(found)
+        walk.bytes += block.len() as u64;
     }
-
-    /// Sees whether a record may begin here, after what may be damage.
-    fn begin_record(&mut self, file: u64, at: u64, payload: &[u8]) -> Result<(), StoreError> {
-        self.batch_header.clear();
-        let Some(misfit) = &self.misfit else { return Ok(()) };
-        let goes_on = self.next_sequence.is_some() && self.next_sequence == sequence(payload);
-        if misfit.file == file || at > 0 || !goes_on {
-            return Err(misfit.damaged());
-        }
-        self.misfit = None;
-        Ok(())
-    }
-
-    fn note_batch_header(&mut self, payload: &[u8]) {
-        let missing = BATCH_HEADER_BYTES - self.batch_header.len();
-        self.batch_header.extend(payload.iter().take(missing));
-    }
-
-    fn end_record(&mut self) {
-        let count = self.batch_header.get(8..).and_then(|count| count.first_chunk());
-        let next = sequence(&self.batch_header).zip(count);
-        self.next_sequence =
-            next.map(|(first, count)| first + u64::from(u32::from_le_bytes(*count)));
-    }
-}
-
-/// The first sequence number of a batch.
-fn sequence(batch: &[u8]) -> Option<u64> {
-    batch.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Bytes of a file without the zeros at its end.
@@ -240,32 +176,21 @@ fn written_bytes(path: &Path) -> std::io::Result<u64> {
     Ok(written_bytes)
 }
 
-/// The fragment at the front of the rest of a block, if it is whole and was written for this file.
-fn fragment(rest: &[u8], file: u64) -> Option<Fragment<'_>> {
-    let (&[c0, c1, c2, c3, low, high, kind, n0, n1, n2, n3], _) =
-        rest.split_first_chunk::<HEADER_BYTES>()?;
+/// The fragment at the front of the rest of a block, if it is whole and of a type that we write.
+fn fragment(rest: &[u8]) -> Option<Fragment> {
+    let (&[c0, c1, c2, c3, low, high, kind], _) = rest.split_first_chunk::<HEADER_BYTES>()?;
     let part = match kind {
-        5 => Part::Whole,
-        6 => Part::First,
-        7 => Part::Middle,
-        8 => Part::Last,
+        1 => Part::Whole,
+        2 => Part::First,
+        3 => Part::Middle,
+        4 => Part::Last,
         _ => return None,
     };
-    if u32::from_le_bytes([n0, n1, n2, n3]) != file as u32 {
-        return None;
-    }
     let bytes = HEADER_BYTES + usize::from(u16::from_le_bytes([low, high]));
-    let payload = rest.get(HEADER_BYTES..bytes)?;
-    let checksum = crc32c::crc32c(rest.get(UNCHECKED_BYTES..bytes)?);
+    // The checksum is over the type and the payload.
+    let checksum = crc32c::crc32c(rest.get(HEADER_BYTES - 1..bytes)?);
     let masked = checksum.rotate_right(15).wrapping_add(MASK_DELTA);
-    let is_whole = masked == u32::from_le_bytes([c0, c1, c2, c3]);
-    is_whole.then_some(Fragment { part, payload, bytes })
-}
-
-/// Whether a record begins, whole, so many bytes further on.
-fn begins_at(rest: &[u8], skip: usize, file: u64) -> bool {
-    let fragment = rest.get(skip..).and_then(|rest| fragment(rest, file));
-    fragment.is_some_and(|fragment| begins(fragment.part))
+    (masked == u32::from_le_bytes([c0, c1, c2, c3])).then_some(Fragment { part, bytes })
 }
 
 /// Whether a fragment may come where it comes.
@@ -278,11 +203,14 @@ fn begins(part: Part) -> bool {
     matches!(part, Part::Whole | Part::First)
 }
 
-impl Place {
-    fn damaged(&self) -> StoreError {
-        StoreError::Corrupt {
-            place: format!("{} at byte {}", self.path.display(), self.at),
-            problem: "a write is broken, and whole writes follow it".to_owned(),
-        }
+/// Whether a record begins, whole, so many bytes further on.
+fn begins_at(rest: &[u8], skip: usize) -> bool {
+    rest.get(skip..).and_then(fragment).is_some_and(|fragment| begins(fragment.part))
+}
+
+fn damaged(path: &Path, at: u64) -> StoreError {
+    StoreError::Corrupt {
+        place: format!("{} at byte {at}", path.display()),
+        problem: "a write is broken, and whole writes follow it".to_owned(),
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use rookeeper::admin::{FourLetterWords, Reporter};
 use rookeeper::cli::{self, Invocation};
 use rookeeper::clock::Clock;
-use rookeeper::config::limits::SHUTDOWN_DRAIN_MS;
+use rookeeper::config::limits::{CROWD_MIN, SHUTDOWN_DRAIN_MS};
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener, connections_max, raise_descriptor_limit};
 use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
-use rookeeper::server::{LogLines, Service, Throttles, serve};
+use rookeeper::server::{Helpers, LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
 use rookeeper::tree::Holder;
@@ -145,7 +145,8 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     let listener = listener.listen(config.listen_backlog)?;
     announce(listener.address()?, &config);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(service, listener, crowd, stop.clone()));
+    let helpers = Helpers { handle: crowd, crowd_min: CROWD_MIN };
+    let serving = tokio::spawn(serve(service, listener, helpers, stop.clone()));
     let problem = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

@@ -51,6 +51,9 @@ pub const LOG_FLUSH_BYTES: u64 = 16 * MIB as u64;
 /// Milliseconds after which the tree's image is flushed although it is small.
 pub const TREE_FLUSH_INTERVAL_MS: u64 = 60_000;
 
+/// Connections from which on a second set of threads serves as many as the first.
+pub const CROWD_MIN: usize = 2_000;
+
 /// Requests read from one connection before the others get their turn.
 pub const CONNECTION_REQUESTS_PER_TURN_MAX: usize = 256;
 

@@ -15,6 +15,10 @@ use crate::tree::{Admission, Holder, Origin, Submission, Write};
 
 /// How often the size of what is not flushed is looked at.
 const FLUSH_CHECK_MS: u64 = 100;
+/// Milliseconds without a write after which so many bytes of log are flushed although they are few:
+/// then it disturbs nobody, and a restart has the less to do.
+const QUIET_MS: u64 = 2_000;
+const QUIET_FLUSH_BYTES: u64 = 1 << 20;
 
 /// How containers and TTL nodes are reaped.
 #[derive(Clone, Copy, Debug)]
@@ -91,15 +95,23 @@ pub(super) async fn reap_nodes(
 /// what was flushed can be purged from it.
 pub(super) async fn flush_tree(ensemble: Arc<Ensemble>, snap_bytes_max: u64) {
     let mut since_flush_ms = 0;
+    let mut since_append_ms = 0;
     let mut flushed = ensemble.log_position();
     let mut flushed_bytes = ensemble.appended_bytes();
+    let mut seen_bytes = flushed_bytes;
     loop {
         tokio::time::sleep(Duration::from_millis(FLUSH_CHECK_MS)).await;
         since_flush_ms += FLUSH_CHECK_MS;
+        since_append_ms += FLUSH_CHECK_MS;
         let appended_bytes = ensemble.appended_bytes();
-        let is_large = appended_bytes - flushed_bytes >= LOG_FLUSH_BYTES.min(snap_bytes_max);
+        if appended_bytes != seen_bytes {
+            (seen_bytes, since_append_ms) = (appended_bytes, 0);
+        }
+        let unflushed_bytes = appended_bytes - flushed_bytes;
+        let is_large = unflushed_bytes >= LOG_FLUSH_BYTES.min(snap_bytes_max);
+        let is_quiet = since_append_ms >= QUIET_MS && unflushed_bytes >= QUIET_FLUSH_BYTES;
         let is_old = since_flush_ms >= TREE_FLUSH_INTERVAL_MS && ensemble.log_position() != flushed;
-        if is_large || is_old {
+        if is_large || is_quiet || is_old {
             flushed = ensemble.log_position();
             flushed_bytes = appended_bytes;
             since_flush_ms = 0;

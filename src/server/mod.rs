@@ -12,5 +12,5 @@ mod service;
 mod tests;
 mod throttle;
 
-pub use service::{LogLines, Service, Word, Words, serve};
+pub use service::{Helpers, LogLines, Service, Word, Words, serve};
 pub use throttle::Throttles;

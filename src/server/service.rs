@@ -23,9 +23,6 @@ use crate::watch::ConnectionId;
 /// How long to wait when the system cannot accept, for example for want of file descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
-/// Connections from which on there is a crowd.
-const CROWD_MIN: usize = 64;
-
 /// A four-letter word as it came.
 pub struct Word<'a> {
     /// The four bytes.
@@ -98,27 +95,33 @@ async fn elsewhere(service: Arc<Service>, accepted: Accepted, stop: Cancellation
     }
 }
 
-/// Accepts connections until `stop` is cancelled, then lets those there are end. A few are served where
-/// this runs, of a crowd every other one by `helpers`: where one change concerns thousands of clients,
-/// telling them takes longer than handing over.
+/// A runtime that serves half of a crowd.
+pub struct Helpers {
+    /// The runtime.
+    pub handle: Handle,
+    /// How many connections make a crowd.
+    pub crowd_min: usize,
+}
+
+/// Accepts connections until `stop` is cancelled, then lets those there are end. They are served where
+/// this runs, but from a crowd on the `helpers` get as many: telling thousands of one change takes
+/// longer than handing over; telling a thousand does not.
 pub async fn serve(
     service: Arc<Service>,
     listener: Listener,
-    helpers: Handle,
+    helpers: Helpers,
     stop: CancellationToken,
 ) {
-    let mut tasks = JoinSet::new();
-    let mut accepted_count = 0_u64;
+    let (mut here, mut there) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => {
                     let (service, stop) = (Arc::clone(&service), stop.clone());
-                    accepted_count += 1;
-                    if tasks.len() < CROWD_MIN || accepted_count.is_multiple_of(2) {
-                        tasks.spawn(connection::run(service, accepted, stop));
+                    if here.len() < helpers.crowd_min || here.len() <= there.len() {
+                        here.spawn(connection::run(service, accepted, stop));
                     } else {
-                        tasks.spawn_on(elsewhere(service, accepted, stop), &helpers);
+                        there.spawn_on(elsewhere(service, accepted, stop), &helpers.handle);
                     }
                 }
                 Err(error) => {
@@ -126,12 +129,16 @@ pub async fn serve(
                     tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             },
-            Some(_) = tasks.join_next() => {}
+            Some(_) = here.join_next() => {}
+            Some(_) = there.join_next() => {}
             () = stop.cancelled() => break,
         }
     }
     drop(listener);
-    let drained = async { while tasks.join_next().await.is_some() {} };
+    let drained = async {
+        while here.join_next().await.is_some() {}
+        while there.join_next().await.is_some() {}
+    };
     let limit = Duration::from_millis(SHUTDOWN_DRAIN_MS);
     if tokio::time::timeout(limit, drained).await.is_err() {
         tracing::debug!("closing connections that did not end in {SHUTDOWN_DRAIN_MS} ms");

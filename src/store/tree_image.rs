@@ -31,6 +31,8 @@ use crate::tree::{Changes, DataChange, NodeChange, Owner, Path, Session, Tree, Z
 
 /// A flush begins by itself when so much is committed but unflushed.
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Buffers that may wait for their flush before commits have to.
+const WRITE_BUFFERS_MAX: i32 = 6;
 /// Read ahead of a scan over everything.
 const SCAN_AHEAD_BYTES: usize = 2 << 20;
 
@@ -61,6 +63,7 @@ impl TreeStore {
         options.set_atomic_flush(true);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+        options.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
         // What is committed is read again only after a flush, so it need not be sorted before one.
         options.set_memtable_factory(MemtableFactory::Vector);
         options.set_allow_concurrent_memtable_write(false);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Env, ErrorKind, LogLevel,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, LogLevel,
     Options,
 };
 
@@ -54,12 +54,6 @@ pub(super) fn shared_options(cache: &Cache) -> Options {
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
     options.set_keep_log_file_num(INFO_LOG_FILES_MAX);
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
-    // Whoever waits for a reply goes first.
-    if let Ok(mut env) = Env::new() {
-        env.lower_thread_pool_cpu_priority();
-        env.lower_high_priority_thread_pool_cpu_priority();
-        options.set_env(&env);
-    }
     // Files are written evenly: a sync of the log waits for whatever the disk has before it.
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_S, BACKGROUND_REFILL_US, BACKGROUND_FAIRNESS);

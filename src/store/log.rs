@@ -33,10 +33,10 @@ const QUEUED_JOBS_MAX: usize = 1_024;
 /// A batch takes no further job when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Entries are kept in memory until two buffers are full and then go to a file together. Entries
-/// that are purged before that never reach one. There are more only while the disk is behind: without
-/// one that is free, every write would wait.
+/// that are purged before that never reach one. With more than three, what is written could run far
+/// ahead of the purge.
 const WRITE_BUFFER_BYTES: usize = 12 << 20;
-const WRITE_BUFFERS_MAX: i32 = 6;
+const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_PER_FLUSH: i32 = 2;
 /// A WAL file is given this length beforehand: as many bytes as a buffer takes, at the most.
 const WAL_BYTES: u64 = WRITE_BUFFER_BYTES as u64 + (1 << 20);

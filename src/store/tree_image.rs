@@ -32,7 +32,7 @@ use crate::tree::{Changes, DataChange, NodeChange, Owner, Path, Session, Tree, Z
 /// A flush begins by itself when so much is committed but unflushed.
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Buffers that may wait for their flush before commits have to.
-const WRITE_BUFFERS_MAX: i32 = 6;
+const WRITE_BUFFERS_MAX: i32 = 4;
 /// Read ahead of a scan over everything.
 const SCAN_AHEAD_BYTES: usize = 2 << 20;
 

@@ -17,6 +17,8 @@ use crate::support::client::{Client, create, set};
 use crate::support::process::{END_TIMEOUT, Rookeeper};
 use crate::support::say;
 
+/// Zeros that a write may end with, at the most.
+const ENDING_ZEROS_MAX: usize = 16;
 /// Milliseconds of sessions that outlive a test.
 const TIMEOUT_MS: i32 = 60_000;
 
@@ -40,8 +42,9 @@ fn newest_wal(server: &Rookeeper) -> Result<PathBuf> {
     wals.pop().context("the log has no file")
 }
 
+/// Bytes of a file before the zeros that give it its length beforehand.
 fn length(path: &Path) -> Result<u64> {
-    Ok(path.metadata()?.len())
+    Ok(std::fs::read(path)?.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1))
 }
 
 /// Waits until nothing more is written to a file without being asked; gives its length.
@@ -93,8 +96,10 @@ pub(crate) fn torn_end() -> Result<()> {
 
     let bytes = std::fs::read(&wal)?;
     let torn_max = usize::try_from(whole - acknowledged)?;
+    ensure!(torn_max > 6_000, "the last write has {torn_max} bytes");
     for attempt in 0..14 {
-        let kept = usize::try_from(acknowledged)? + chance.below(torn_max);
+        let torn = ENDING_ZEROS_MAX + chance.below(torn_max - ENDING_ZEROS_MAX);
+        let kept = usize::try_from(acknowledged)? + torn;
         let mut torn = bytes.get(..kept).context("the log is shorter")?.to_vec();
         match attempt % 3 {
             0 => {}
@@ -183,12 +188,13 @@ pub(crate) fn damaged_log() -> Result<()> {
     let mut server = written(100)?;
     let wal = newest_wal(&server)?;
     let bytes = std::fs::read(&wal)?;
+    let written_bytes = usize::try_from(length(&wal)?)?;
     for _ in 0..12 {
         // The last writes could be taken for torn ones.
-        let at = chance.below(bytes.len() * 9 / 10) as u64;
+        let at = chance.below(written_bytes * 9 / 10) as u64;
         std::fs::write(&wal, &bytes)?;
         flip(&wal, at)?;
-        expect_refusal(&mut server).with_context(|| format!("byte {at} of {}", bytes.len()))?;
+        expect_refusal(&mut server).with_context(|| format!("byte {at} of {written_bytes}"))?;
     }
     std::fs::write(&wal, &bytes)?;
     server.start()?;

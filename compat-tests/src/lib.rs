@@ -28,7 +28,14 @@ pub use script::{Judge, Script};
 
 /// Where the scripts are.
 pub fn scripts_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts")
+    home().join("scripts")
+}
+
+/// This package's directory in the clone that runs. Clones share what was built, so the one that was
+/// built from may be another, or gone; it counts only if cargo does not run this.
+pub(crate) fn home() -> PathBuf {
+    let running = std::env::var_os("CARGO_MANIFEST_DIR");
+    running.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// Every script, by name.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn free_port() -> Result<u16> {
 
 /// The script that runs a real ZooKeeper.
 fn rig() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("upstream/zookeeper")
+    crate::home().join("upstream/zookeeper")
 }
 
 /// Runs `command` and gives what it printed.

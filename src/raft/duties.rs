@@ -18,7 +18,7 @@ const FLUSH_CHECK_MS: u64 = 100;
 /// Milliseconds without a write after which so many bytes of log are flushed although they are few:
 /// then it disturbs nobody, and a restart has the less to do.
 const QUIET_MS: u64 = 2_000;
-const QUIET_FLUSH_BYTES: u64 = 1 << 20;
+pub(super) const QUIET_FLUSH_BYTES: u64 = 1 << 20;
 
 /// How containers and TTL nodes are reaped.
 #[derive(Clone, Copy, Debug)]

@@ -103,13 +103,13 @@ pub(super) struct RaftLog {
     tail: Arc<Mutex<Tail>>,
     appended_bytes: Arc<AtomicU64>,
     fault: Fault,
+    replica: Arc<Replica>,
     quiet: Quiet,
 }
 
 /// Whether one client that waits for each of its writes has the server to itself.
 #[derive(Clone)]
 struct Quiet {
-    replica: Arc<Replica>,
     /// Requests that had been received at the last append.
     received: u64,
     /// How many more of its writes must come, without anything else, until one is synced in place.
@@ -118,8 +118,7 @@ struct Quiet {
 
 impl Quiet {
     /// Notes an append, and tells whether nobody else is likely to want anything while it is synced.
-    fn note_append(&mut self, is_single: bool) -> bool {
-        let received = self.replica.stats().received();
+    fn note_append(&mut self, is_single: bool, received: u64) -> bool {
         let is_lone = is_single && received.wrapping_sub(self.received) <= LONE_REQUESTS_MAX;
         self.received = received;
         if !is_lone {
@@ -141,8 +140,15 @@ impl Quiet {
 
 impl RaftLog {
     pub(super) fn new(store: LogStore, replica: Arc<Replica>, fault: Fault) -> RaftLog {
-        let quiet = Quiet { replica, received: 0, lone_appends_missing: LONE_APPENDS_MIN };
-        RaftLog { store, tail: Arc::default(), appended_bytes: Arc::default(), fault, quiet }
+        let quiet = Quiet { received: 0, lone_appends_missing: LONE_APPENDS_MIN };
+        RaftLog {
+            store,
+            tail: Arc::default(),
+            appended_bytes: Arc::default(),
+            fault,
+            replica,
+            quiet,
+        }
     }
 
     /// Counts the bytes of entries appended since the start.
@@ -274,7 +280,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let bytes = encode_vote(vote);
-        self.durably(|done| self.store.put_state(VOTE, bytes, true, done)).await
+        self.durably(|done| self.store.put_state(VOTE, bytes, done)).await
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -313,7 +319,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         };
         // Waking the writer's thread, and this one again, takes as long as half a sync. But while the
         // disk is waited for, nothing else happens here.
-        if self.quiet.note_append(is_single) {
+        if self.quiet.note_append(is_single, self.replica.stats().received()) {
             let began = Stopwatch::start();
             self.store.append_in_place(records, Box::new(done));
             self.quiet.note_sync(began.elapsed());
@@ -336,5 +342,45 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         self.tail.lock().purge_through(log_id.index);
         let state = (PURGED, encode_log_id(Some(&log_id)));
         self.durably(|done| self.store.purge_through(log_id.index, state, done)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet() -> Quiet {
+        Quiet { received: 0, lone_appends_missing: LONE_APPENDS_MIN }
+    }
+
+    /// How many of the appends before the first in place, each after so many requests.
+    fn until_in_place(quiet: &mut Quiet, requests: u64) -> Option<u32> {
+        (0..2 * LONE_APPENDS_AFTER_SLOW)
+            .find(|_| quiet.note_append(true, quiet.received.wrapping_add(requests)))
+    }
+
+    #[test]
+    fn only_a_client_that_has_the_server_to_itself_is_synced_in_place() {
+        assert_eq!(until_in_place(&mut quiet(), 1), Some(LONE_APPENDS_MIN));
+        assert_eq!(until_in_place(&mut quiet(), LONE_REQUESTS_MAX), Some(LONE_APPENDS_MIN));
+        assert_eq!(until_in_place(&mut quiet(), LONE_REQUESTS_MAX + 1), None);
+
+        let mut quiet = quiet();
+        until_in_place(&mut quiet, 1);
+        assert!(quiet.note_append(true, quiet.received + 1), "it stays so");
+        assert!(!quiet.note_append(false, quiet.received + 1), "two clients in one entry");
+        assert_eq!(until_in_place(&mut quiet, 1), Some(LONE_APPENDS_MIN));
+        // `srst` sets the count back.
+        assert!(!quiet.note_append(true, 0));
+    }
+
+    #[test]
+    fn a_disk_that_was_slow_is_left_to_the_logs_thread_for_long() {
+        let mut quiet = quiet();
+        until_in_place(&mut quiet, 1);
+        quiet.note_sync(Duration::from_millis(SLOW_SYNC_MS));
+        assert!(quiet.note_append(true, quiet.received + 1));
+        quiet.note_sync(Duration::from_millis(SLOW_SYNC_MS + 1));
+        assert_eq!(until_in_place(&mut quiet, 1), Some(LONE_APPENDS_AFTER_SLOW));
     }
 }

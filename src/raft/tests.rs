@@ -2,6 +2,7 @@
 
 use jute::{SessionId, Xid};
 
+use super::duties::QUIET_FLUSH_BYTES;
 use super::*;
 use crate::tree::{Admission, Origin, Write};
 
@@ -65,6 +66,18 @@ async fn so_do_the_kibibytes_of_snap_size_limit() {
     create(&ensemble, 1, 200 << 10).await;
 
     assert!(is_flushed(&ensemble, PATIENCE).await);
+    ensemble.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_a_pause_after_much_was_written() {
+    let (Started { ensemble, .. }, _dir) = started("").await;
+    let much = QUIET_FLUSH_BYTES as usize / 2;
+    create(&ensemble, 0, much).await;
+    assert!(!is_flushed(&ensemble, Duration::from_secs(3)).await, "that is not enough");
+    create(&ensemble, 1, much).await;
+    // Well before a minute has passed.
+    assert!(is_flushed(&ensemble, Duration::from_secs(30)).await);
     ensemble.stop().await;
 }
 

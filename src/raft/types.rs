@@ -290,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_knows_whether_it_has_one_submission() {
+        let submission = Submission {
+            origin: Origin::default(),
+            admission: Admission::internal(),
+            write: Write::CloseSession { expired_holder: None },
+        };
+        for count in 0..4 {
+            let batch = Batch { time_ms: -1, submissions: vec![submission.clone(); count] };
+            assert_eq!(Payload::new(&batch).is_single(), count == 1, "{count}");
+        }
+    }
+
+    #[test]
     fn votes_and_memberships_come_back_and_cut_bytes_do_not() {
         let vote =
             Vote { leader_id: leader_id_std::LeaderId { term: 3, voted_for: 1 }, committed: true };

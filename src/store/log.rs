@@ -84,15 +84,13 @@ struct Syncs {
 /// What the writer is asked to do.
 enum Job {
     Append(Vec<(u64, Bytes)>),
-    PutState { name: &'static str, value: Bytes, sync: bool },
+    PutState { name: &'static str, value: Bytes },
     TruncateFrom(u64),
     PurgeThrough { index: u64, name: &'static str, value: Bytes },
 }
 
-struct Queued {
-    job: Job,
-    done: Done,
-}
+/// A job, and whom to tell.
+type Queued = (Job, Done);
 
 impl LogStore {
     /// Opens the log in the directory `path` and checks every entry.
@@ -145,10 +143,9 @@ impl LogStore {
         done(outcome);
     }
 
-    /// Queues a small value under a name. With `sync`, `done` is called once it is synced; without,
-    /// once it would outlive this process but perhaps not this machine.
-    pub fn put_state(&self, name: &'static str, value: Bytes, sync: bool, done: Done) {
-        self.enqueue(Job::PutState { name, value, sync }, done);
+    /// Queues a small value under a name. `done` is called once it is synced.
+    pub fn put_state(&self, name: &'static str, value: Bytes, done: Done) {
+        self.enqueue(Job::PutState { name, value }, done);
     }
 
     /// Queues the removal of the entries from `index` on. `done` is called once it is synced.
@@ -157,20 +154,18 @@ impl LogStore {
     }
 
     /// Queues the removal of the entries up to and with `index`, together with a value of the
-    /// state. `done` is called once it is synced: a write that was lost before a later one that was
-    /// not would look like damage.
+    /// state. `done` is called once it is synced.
     pub fn purge_through(&self, index: u64, (name, value): (&'static str, Bytes), done: Done) {
         self.enqueue(Job::PurgeThrough { index, name, value }, done);
     }
 
     fn enqueue(&self, job: Job, done: Done) {
-        let queued = Queued { job, done };
         self.inner.unreported.fetch_add(1, Ordering::AcqRel);
         let refused = match &self.inner.queue {
-            Some(queue) => queue.send(queued).err().map(|refused| refused.0),
-            None => Some(queued),
+            Some(queue) => queue.send((job, done)).err().map(|refused| refused.0),
+            None => Some((job, done)),
         };
-        if let Some(Queued { done, .. }) = refused {
+        if let Some((_, done)) = refused {
             done(Err(StoreError::failed("queueing a write", "the log's writer thread has died")));
         }
     }
@@ -393,14 +388,14 @@ impl WriterQueue {
     }
 
     /// Takes what has queued up behind `first`, up to the size of a batch.
-    fn take_queued(&self, first: Queued) -> Vec<(Job, Done)> {
-        let mut bytes = first.job.bytes();
-        let mut queued = vec![(first.job, first.done)];
+    fn take_queued(&self, first: Queued) -> Vec<Queued> {
+        let mut bytes = first.0.bytes();
+        let mut queued = vec![first];
         while bytes < BATCH_BYTES_MAX
-            && let Ok(Queued { job, done }) = self.jobs.try_recv()
+            && let Ok(next) = self.jobs.try_recv()
         {
-            bytes += job.bytes();
-            queued.push((job, done));
+            bytes += next.0.bytes();
+            queued.push(next);
         }
         queued
     }
@@ -424,26 +419,23 @@ impl Writer {
         self.latch.note(outcome)
     }
 
-    /// Writes jobs as one batch.
+    /// Writes jobs as one batch, and syncs it whatever it holds: a write that was lost before a later
+    /// one that was not would look like damage.
     fn write_batch(&mut self, jobs: &[Job]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        let mut sync = false;
         for job in jobs {
-            sync |= job.is_synced();
             self.add(job, &mut batch)?;
         }
         self.extend_wal(batch.size_in_bytes());
         let mut options = WriteOptions::default();
-        options.set_sync(sync);
+        options.set_sync(true);
         let began = Stopwatch::start();
         self.db
             .write_opt(batch, &options)
             .map_err(|error| database::fault("writing the log", self.db.path(), &error))?;
-        if sync {
-            self.syncs.count.fetch_add(1, Ordering::Relaxed);
-            if let Some(observer) = self.syncs.observer.get() {
-                observer(began.elapsed());
-            }
+        self.syncs.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(observer) = self.syncs.observer.get() {
+            observer(began.elapsed());
         }
         Ok(())
     }
@@ -469,7 +461,7 @@ impl Writer {
                     self.next = Some(index + 1);
                 }
             }
-            Job::PutState { name, value, .. } => put_state(batch, name, value),
+            Job::PutState { name, value } => put_state(batch, name, value),
             Job::TruncateFrom(index) => {
                 batch.delete_range(entry_key(*index).as_slice(), &ENTRY_KEY_END);
                 self.next = self.next.map(|next| next.min(*index));
@@ -497,14 +489,6 @@ impl Writer {
 }
 
 impl Job {
-    /// Whether whoever waits relies on the disk.
-    fn is_synced(&self) -> bool {
-        match self {
-            Job::Append(_) | Job::TruncateFrom(_) | Job::PurgeThrough { .. } => true,
-            Job::PutState { sync, .. } => *sync,
-        }
-    }
-
     /// Bytes of payload.
     fn bytes(&self) -> usize {
         match self {

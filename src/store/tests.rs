@@ -187,7 +187,7 @@ fn child_appends_until_it_is_killed() {
             window.send(()).unwrap();
         };
         store.log.append(entries(next..next + count), Box::new(done));
-        store.log.put_state("committed", payload(last), false, Box::new(|_| {}));
+        store.log.put_state("committed", payload(last), Box::new(|_| {}));
         next += count;
         // Eight appends wait at a time, so that batches of several are killed as well.
         if round >= 8 {

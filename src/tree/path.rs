@@ -38,29 +38,12 @@ impl Path {
     ///
     /// [`InvalidPath`], as upstream's `PathUtils.validatePath` decides.
     pub fn parse(text: &str) -> Result<Path, InvalidPath> {
-        let Some(relative) = text.strip_prefix('/') else {
-            return Err(InvalidPath::NotAbsolute);
-        };
-        if is_plain(relative) {
-            return Ok(Path(Arc::from(text)));
+        match text.strip_prefix('/') {
+            Some(relative) if is_plain(relative) => {}
+            Some(relative) => check(relative)?,
+            None => return Err(InvalidPath::NotAbsolute),
         }
-        if relative.is_empty() {
-            return Ok(Path::root());
-        }
-        if relative.ends_with('/') {
-            return Err(InvalidPath::TrailingSlash);
-        }
-        for element in relative.split('/') {
-            match element {
-                "" => return Err(InvalidPath::EmptyElement),
-                "." | ".." => return Err(InvalidPath::RelativeElement),
-                _ => {}
-            }
-        }
-        match text.chars().find(|&character| is_forbidden(character)) {
-            Some(character) => Err(InvalidPath::Character(character.into())),
-            None => Ok(Path(Arc::from(text))),
-        }
+        Ok(Path(Arc::from(text)))
     }
 
     /// Takes a path that was checked before it was written to disk or to the log.
@@ -101,6 +84,27 @@ pub fn parent_of(path: &str) -> Option<&str> {
         Some(("", "")) | None => None,
         Some(("", _)) => Some("/"),
         Some((parent, _)) => Some(parent),
+    }
+}
+
+/// Judges what follows the first slash.
+fn check(relative: &str) -> Result<(), InvalidPath> {
+    if relative.is_empty() {
+        return Ok(());
+    }
+    if relative.ends_with('/') {
+        return Err(InvalidPath::TrailingSlash);
+    }
+    for element in relative.split('/') {
+        match element {
+            "" => return Err(InvalidPath::EmptyElement),
+            "." | ".." => return Err(InvalidPath::RelativeElement),
+            _ => {}
+        }
+    }
+    match relative.chars().find(|&character| is_forbidden(character)) {
+        Some(character) => Err(InvalidPath::Character(character.into())),
+        None => Ok(()),
     }
 }
 
@@ -161,6 +165,25 @@ mod tests {
         for refused in ["/\u{7f}", "/\u{9f}", "/\u{e000}", "/\u{fffd}", "/\u{1f600}"] {
             assert!(Path::parse(refused).is_err(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn what_is_plain_is_a_path() {
+        const PARTS: [&str; 9] = ["", "/", ".", "a", " ", "~", "\u{1f}", "\u{7f}", "\u{e9}"];
+        let mut plain = 0;
+        for number in 0..PARTS.len().pow(5) {
+            let part = |place: u32| PARTS[number / PARTS.len().pow(place) % PARTS.len()];
+            let relative: String = (0..5).map(part).collect();
+            if is_plain(&relative) {
+                plain += 1;
+                assert_eq!(
+                    check(&relative).err().map(|error| error.to_string()),
+                    None,
+                    "{relative:?}"
+                );
+            }
+        }
+        assert!(plain > 1_000, "{plain}");
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             ("killed_during_its_very_first_start_it_starts_again", killed_at_first_start),
             ("stopped_under_load_it_ends_soon_and_nothing_is_lost", stopped_under_load),
             ("sessions_get_their_full_timeout_after_a_restart", full_timeout_after_restart),
+            ("sessions_outlive_a_pause_of_the_whole_server", pause),
             ("the_log_is_purged_while_it_is_written", purged_while_written),
             ("a_torn_write_at_the_end_of_the_log_is_cut_off", damage::torn_end),
             ("a_damaged_log_is_refused", damage::damaged_log),
@@ -178,6 +179,19 @@ fn full_timeout_after_restart() -> Result<()> {
     ensure!(seen > 0, "the machine was too slow to see anything");
     ensure!(here.get("/here")?.is_some(), "the node of a living session is gone");
     Ok(())
+}
+
+/// A server that stood still for longer than a session's timeout hears its client first.
+fn pause() -> Result<()> {
+    let mut server = Rookeeper::started(&[("tickTime", "2000")])?;
+    let mut client = Client::open(server.port(), 4_000)?;
+    client.create("/mine", b"", 1)?;
+    server.pause(Duration::from_secs(9))?;
+    // As long as a client may take to notice.
+    std::thread::sleep(Duration::from_millis(500));
+    client.call(OpCode::Ping, &support::client::Nothing)?;
+    ensure!(client.get("/mine")?.is_some(), "the node of a living session is gone");
+    server.stop("TERM", support::process::END_TIMEOUT)
 }
 
 /// Far more is written than the log may keep, in many small writes and in fewer large ones.

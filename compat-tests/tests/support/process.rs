@@ -260,6 +260,18 @@ impl Rookeeper {
         Ok(())
     }
 
+    /// Lets it stand still for a while, with everything that it has to do.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub(crate) fn pause(&self, time: Duration) -> Result<()> {
+        let child = self.child.as_ref().context("the server does not run")?;
+        signal("STOP", child)?;
+        std::thread::sleep(time);
+        signal("CONT", child)
+    }
+
     /// Ends it with the signal `name`, on which it must end with code 0.
     ///
     /// # Errors

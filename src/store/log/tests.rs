@@ -49,7 +49,7 @@ fn entries_and_state_outlive_a_restart() {
     assert_eq!(store.log.state("vote").unwrap(), None);
     append(&store, 1..5);
     append(&store, 5..6);
-    wait(|done| store.log.put_state("vote", payload(0), true, done)).unwrap();
+    wait(|done| store.log.put_state("vote", payload(0), done)).unwrap();
     assert_eq!(store.log.sync_count(), 3);
 
     drop(store);
@@ -122,6 +122,32 @@ fn jobs_take_effect_and_are_reported_in_their_order() {
 }
 
 #[test]
+fn what_is_appended_in_place_is_reported_before_the_call_returns_and_stays_in_order() {
+    let directory = tempdir().unwrap();
+    let store = open(&directory);
+    let (sender, reports) = channel();
+    let report = |number: u64| -> Done {
+        let sender = sender.clone();
+        Box::new(move |outcome| sender.send((number, outcome.is_ok())).unwrap())
+    };
+    store.log.append_in_place(entries(1..2), report(1));
+    assert_eq!(reports.try_recv(), Ok((1, true)));
+    assert_eq!(store.log.sync_count(), 1);
+    // Behind what is queued it must wait for its turn, on whichever thread that comes.
+    for index in (2..60).step_by(2) {
+        store.log.append(entries(index..index + 1), report(index));
+        store.log.append_in_place(entries(index + 1..index + 2), report(index + 1));
+    }
+    for index in 2..60 {
+        assert_eq!(reports.recv(), Ok((index, true)));
+    }
+    store.log.append_in_place(entries(70..71), report(70));
+    assert_eq!(reports.recv(), Ok((70, false)), "it leaves a hole");
+    drop(store);
+    assert_eq!(all(&open(&directory)), entries(1..60));
+}
+
+#[test]
 fn whoever_observes_syncs_hears_of_each() {
     let directory = tempdir().unwrap();
     let store = open(&directory);
@@ -130,10 +156,10 @@ fn whoever_observes_syncs_hears_of_each() {
     store.log.observe_syncs(Arc::new(move |took| observer.lock().unwrap().push(took)));
     append(&store, 1..2);
     append(&store, 2..3);
-    wait(|done| store.log.put_state("committed", payload(2), false, done)).unwrap();
+    wait(|done| store.log.put_state("committed", payload(2), done)).unwrap();
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len() as u64, store.log.sync_count());
-    assert!(heard.len() == 2 && heard.iter().all(|took| *took > Duration::ZERO), "{heard:?}");
+    assert!(heard.len() == 3 && heard.iter().all(|took| *took > Duration::ZERO), "{heard:?}");
 }
 
 #[test]
@@ -146,7 +172,7 @@ fn an_entry_that_leaves_a_hole_stops_the_store() {
     for job in 0..3 {
         let refused = wait(|done| match job {
             0 => store.log.append(entries(4..5), done),
-            1 => store.log.put_state("vote", payload(0), true, done),
+            1 => store.log.put_state("vote", payload(0), done),
             _ => store.log.truncate_from(1, done),
         });
         assert!(matches!(refused, Err(StoreError::Stopped { .. })), "{refused:?}");

@@ -12,11 +12,10 @@ use rookeeper::clock::Clock;
 use rookeeper::config::limits::{CROWD_MIN, SHUTDOWN_DRAIN_MS};
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener, connections_max, raise_descriptor_limit};
-use rookeeper::raft::{Ensemble, STANDALONE_ID, Started};
+use rookeeper::raft::{Ensemble, Started};
 use rookeeper::server::{Helpers, LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
-use rookeeper::tree::Holder;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,7 @@ const EXIT_FAILURE: u8 = 1;
 /// File descriptors without which the databases may run out of them.
 const DESCRIPTORS_MIN: u64 = 256;
 /// Which messages are logged unless `RUST_LOG` says otherwise: ours, and what worries the others.
-const LOG_FILTER: &str = "info,openraft=warn";
+const LOG_FILTER: &str = "info,openraft=error";
 
 fn main() -> ExitCode {
     let flags = ["SERVER_JVMFLAGS", "JVMFLAGS"].map(|name| std::env::var(name).unwrap_or_default());
@@ -116,13 +115,13 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     )
     .await?;
     let store = open_store(&config)?;
-    let home = Holder { server: STANDALONE_ID, boot: random_number()?, connection: 0 };
     let started = tokio::select! {
-        started = Ensemble::start(&config, store, home, clock) => started?,
+        started = Ensemble::start(&config, store, clock) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     let Started { ensemble, replica, fault } = started;
+    let my_id = replica.home().server;
     let words = FourLetterWords::new(Reporter {
         config: Arc::clone(&config),
         replica: Arc::clone(&replica),
@@ -132,7 +131,7 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     });
     let service = Arc::new(Service {
         credentials: credentials(&config)?,
-        session_ids: parking_lot::Mutex::new(SessionIds::new(STANDALONE_ID, clock.wall_ms())?),
+        session_ids: parking_lot::Mutex::new(SessionIds::new(my_id, clock.wall_ms())?),
         config: Arc::clone(&config),
         replica,
         ensemble: Arc::clone(&ensemble),
@@ -183,12 +182,6 @@ fn credentials(config: &Config) -> Result<Credentials, Box<dyn std::error::Error
         digest_enabled: config.digest_auth_enabled,
         algorithm: config.digest_algorithm.name().parse()?,
     })
-}
-
-fn random_number() -> Result<u64, Box<dyn std::error::Error>> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// Says where the server listens, also where logs are filtered.

@@ -13,26 +13,10 @@ use jute::{SessionId, Zxid};
 use super::system;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::raft::Ensemble;
+use crate::raft::{Ensemble, Role};
 use crate::replica::{Outbox, Replica, Seat, StatsSnapshot, Traffic};
 use crate::store;
 use crate::watch::{ConnectionId, Summary};
-
-/// What a server is to its ensemble.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mode {
-    /// It is the only one.
-    Standalone,
-}
-
-impl Mode {
-    /// Upstream's word for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Mode::Standalone => "standalone",
-        }
-    }
-}
 
 /// Where data lies and how much of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,7 +52,7 @@ pub struct Setup {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// What it is to its ensemble.
-    pub mode: Mode,
+    pub mode: Role,
     /// What was counted since the start or the last `srst`.
     pub stats: StatsSnapshot,
     /// How many connections there are.
@@ -176,7 +160,7 @@ impl Reporter {
         let connections = self.replica.connections();
         let tree = self.replica.tree();
         Server {
-            mode: Mode::Standalone,
+            mode: self.ensemble.role(),
             stats: self.replica.stats().snapshot(),
             connections: connections.len(),
             outstanding: connections.iter().map(|outbox| outbox.pending()).sum(),

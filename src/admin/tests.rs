@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use jute::{OpCode, SessionId, Xid, Zxid};
 
-use super::report::{Connection, Dump, Folder, Mode, Monitor, Server, Setup};
+use crate::raft::Role;
+
+use super::report::{Connection, Dump, Folder, Monitor, Server, Setup};
 use super::{VERSION, WORDS, four_letter, monitor};
 use crate::replica::{Seat, StatsSnapshot, Traffic};
 use crate::watch::Summary;
@@ -27,7 +29,7 @@ fn peer(text: &str) -> SocketAddr {
 
 fn server() -> Server {
     Server {
-        mode: Mode::Standalone,
+        mode: Role::Standalone,
         stats: StatsSnapshot {
             received: 33,
             sent: 34,

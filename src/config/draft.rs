@@ -3,10 +3,10 @@
 //! [`Draft::take`] follows the verdict of a key's row; [`Draft::finish`] settles what depends on
 //! several keys, in whatever order they came.
 
+use super::ensemble::{EnsembleConfig, Role, ServerSpec};
 use super::error::{ConfigError, Level, Place, Warning, printable};
 use super::form::{Complaint, Form};
 use super::keys::{Key, TLS_LATER, Verdict};
-use super::server_line::{Role, ServerLine};
 use super::settings::Setting;
 use super::{
     Admin, AuthScheme, Config, ConnectionThrottle, DigestAlgorithm, FourLetterWhitelist,
@@ -40,7 +40,13 @@ pub(super) struct Draft {
     /// `enforce.auth.schemes`.
     pub(super) enforce_auth_schemes: Vec<String>,
     /// The `server.N` lines, by their whole key.
-    pub(super) servers: Vec<(String, ServerLine)>,
+    pub(super) servers: Vec<(String, ServerSpec)>,
+    /// `initLimit`.
+    pub(super) init_limit_ticks: Option<u32>,
+    /// `syncLimit`.
+    pub(super) sync_limit_ticks: Option<u32>,
+    /// `quorumListenOnAllIPs`.
+    pub(super) listen_on_all_addresses: bool,
     origin: String,
     places: BTreeMap<String, Place>,
 }
@@ -85,6 +91,7 @@ pub(super) fn defaults() -> Config {
         large_requests: LargeRequests { threshold_bytes: None, bytes_max: 104_857_600 },
         admin: admin(),
         metrics: Metrics { enabled: false, host: "0.0.0.0".to_owned(), port: 7_000 },
+        ensemble: None,
         text: String::new(),
     }
 }
@@ -137,6 +144,9 @@ impl Draft {
             enforce_auth_enabled: false,
             enforce_auth_schemes: Vec::new(),
             servers: Vec::new(),
+            init_limit_ticks: None,
+            sync_limit_ticks: None,
+            listen_on_all_addresses: false,
             origin: origin.to_owned(),
             places: BTreeMap::new(),
         }
@@ -185,6 +195,7 @@ impl Draft {
         })?;
         self.config.data_log_dir = self.data_log_dir.take().unwrap_or_else(|| data_dir.clone());
         self.config.data_dir = data_dir;
+        self.settle_ensemble()?;
         self.settle_client_port()?;
         self.settle_session_timeouts()?;
         self.settle_enforced_schemes()?;
@@ -199,7 +210,7 @@ impl Draft {
     /// Source: ZooKeeper, `QuorumPeerConfig.setupClientPort`.
     fn settle_client_port(&mut self) -> Result<(), ConfigError> {
         let fixed = (self.config.client_address.take(), self.client_port);
-        let line = self.only_server()?;
+        let line = self.own_line()?;
         let client = match (fixed, line.and_then(|(name, line)| Some((name, line.client?)))) {
             ((Some(_), None), _) => {
                 return Err(self.conflict(
@@ -232,17 +243,53 @@ impl Draft {
         Ok(())
     }
 
-    /// The only `server.N` line, if there is one.
-    fn only_server(&mut self) -> Result<Option<(String, ServerLine)>, ConfigError> {
+    /// Makes the ensemble of several `server.N` lines.
+    fn settle_ensemble(&mut self) -> Result<(), ConfigError> {
+        if self.servers.len() < 2 {
+            return Ok(());
+        }
+        let file = self.config.data_dir.join("myid");
+        let my_id = std::fs::read_to_string(&file)
+            .map_err(|error| error.to_string())
+            .and_then(|text| text.trim().parse::<u64>().map_err(|error| error.to_string()));
+        let my_id = my_id.map_err(|problem| {
+            let problem = format!("{} cannot be read: {problem}", file.display());
+            self.conflict("server.1", problem, "write this server's number into the file myid")
+        })?;
+        let mut servers = BTreeMap::new();
+        for (name, spec) in &self.servers {
+            let id = name.strip_prefix("server.").and_then(|id| id.parse().ok()).unwrap_or(0);
+            servers.insert(id, spec.clone());
+        }
+        let limit = |ticks: Option<u32>, key| {
+            ticks.ok_or_else(|| self.missing(key, "write it: an ensemble needs it"))
+        };
+        self.config.ensemble = Some(EnsembleConfig {
+            my_id,
+            init_limit_ticks: limit(self.init_limit_ticks, "initLimit")?,
+            sync_limit_ticks: limit(self.sync_limit_ticks, "syncLimit")?,
+            listen_on_all_addresses: self.listen_on_all_addresses,
+            servers,
+        });
+        Ok(())
+    }
+
+    /// The own `server.N` line, if there is one.
+    fn own_line(&mut self) -> Result<Option<(String, ServerSpec)>, ConfigError> {
+        if let Some(ensemble) = &self.config.ensemble {
+            let id = ensemble.my_id;
+            let Some(spec) = ensemble.servers.get(&id).cloned() else {
+                let problem = format!("myid is {id} and there is no server.{id}");
+                return Err(self.conflict("server.1", problem, "correct myid or add the line"));
+            };
+            return Ok(Some((format!("server.{id}"), spec)));
+        }
         let refused = |draft: &Self, name: &str, reason: &str| ConfigError::Refused {
             place: draft.place(name),
             key: name.into(),
             value: "…".into(),
             reason: reason.into(),
         };
-        if let [_, (second, _), ..] = self.servers.as_slice() {
-            return Err(refused(self, second, ENSEMBLE_LATER));
-        }
         let Some((name, line)) = self.servers.pop() else { return Ok(None) };
         if line.role == Role::Observer {
             return Err(refused(self, &name, "an observer alone has nobody to follow"));
@@ -330,9 +377,6 @@ impl Draft {
         ConfigError::Conflict { place: self.place(key), problem: problem.into(), remedy }
     }
 }
-
-const ENSEMBLE_LATER: &str = "this release is a single server, and the others would each \
-                              serve data of their own; ensembles come with a later release";
 
 /// Whether the client's address in a `server.N` line contradicts the fixed one.
 ///

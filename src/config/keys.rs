@@ -192,16 +192,16 @@ File {
     "peerType" [""] "participant" Form::Text(texts::peer_type),
         AcceptedWithoutEffect(Warn, "a single server always votes"), "Whether this server votes.";
     "electionAlg" [""] "3" COUNT, Refused("only 3 exists, as in ZooKeeper"), "Election algorithm.";
-    "initLimit" ["ticks"] "" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "initLimit" ["ticks"] "" Form::Int { min: 1, max: i32::MAX as i64, set: |d, v| put_from(&mut d.init_limit_ticks, 1, v) }, Honoured,
         "Time for a follower to connect and catch up.";
-    "syncLimit" ["ticks"] "" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "syncLimit" ["ticks"] "" Form::Int { min: 1, max: i32::MAX as i64, set: |d, v| put_from(&mut d.sync_limit_ticks, 1, v) }, Honoured,
         "Time without the leader after which a follower gives up.";
     "connectToLearnerMasterLimit" ["ticks"] "0" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
         "Time to connect to the leader; 0, initLimit.";
     "group*" [""] "" TEXT, AcceptedWithoutEffect(Debug, SINGLE), "A group of a hierarchical quorum.";
     "weight*" [""] "" COUNT, AcceptedWithoutEffect(Debug, SINGLE), "A voter's weight in its group.";
     "oraclePath" [""] "" TEXT, AcceptedWithoutEffect(Info, SINGLE), "Oracle of a two-server ensemble.";
-    "quorumListenOnAllIPs" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "quorumListenOnAllIPs" [""] "false" Form::Flag(|d, v| d.listen_on_all_addresses = v), Honoured,
         "Whether peers may connect on every address.";
     "syncEnabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
         "Whether an observer writes log and snapshots.";

@@ -80,3 +80,19 @@ pub const MESSAGE_VALUE_CHARS_MAX: usize = 120;
 
 /// Characters of an unknown key that are compared with the known ones.
 pub const SUGGESTION_CHARS_MAX: usize = 64;
+
+/// Bytes of the first frame from another server, before it is known to be one.
+pub const PEER_GREETING_BYTES_MAX: usize = 64 * KIB;
+
+/// Bytes of a frame between servers. Entries travel many at a time, and one can be as large as the
+/// largest request.
+pub const PEER_FRAME_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of submissions in one frame to the leader; a larger single one goes alone.
+pub const LANE_FRAME_BYTES_MAX: usize = 64 * KIB;
+
+/// Requests to append entries that may be unanswered by a follower.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of a snapshot that travel in one frame.
+pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;

@@ -6,6 +6,7 @@
 //! should hear is returned as [`Warning`]s.
 
 mod draft;
+mod ensemble;
 mod error;
 mod form;
 pub mod keys;
@@ -18,6 +19,7 @@ mod tests;
 mod texts;
 pub mod zoo_cfg;
 
+pub use ensemble::{BadServerLine, EnsembleConfig, Role, ServerSpec};
 pub use error::{ConfigError, Level, Place, Warning};
 
 use std::collections::BTreeSet;
@@ -113,6 +115,8 @@ pub struct Config {
     pub admin: Admin,
     /// The metrics endpoint (`metricsProvider.*`).
     pub metrics: Metrics,
+    /// The ensemble this server belongs to (`server.N`); `None`: it is standalone.
+    pub ensemble: Option<EnsembleConfig>,
     /// The text of the file, as the command `initial_configuration` shows it.
     pub text: String,
 }

@@ -3,29 +3,10 @@
 //! `<host>:<quorumPort>:<electionPort>[:<role>][|…][;[<host>:]<clientPort>][;[<host>:]<securePort>]`
 //!
 //! The line is checked in full, as ZooKeeper checks it, and never resolved: hosts stay text.
-//! Only what a single server uses is kept.
 //!
 //! Source: ZooKeeper, `QuorumPeer.QuorumServer`.
 
-/// What a member of the ensemble is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Role {
-    /// Votes.
-    Participant,
-    /// Follows without a vote.
-    Observer,
-}
-
-/// The parts of a `server.N` line that this release uses.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ServerLine {
-    /// The same for all of the line's addresses.
-    pub(super) role: Role,
-    /// Where clients connect: host (`None`: every address of the machine) and port.
-    pub(super) client: Option<(Option<String>, u16)>,
-    /// A third part names a TLS port.
-    pub(super) has_secure_part: bool,
-}
+use super::ensemble::{Role, ServerSpec};
 
 const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort]";
 
@@ -34,7 +15,7 @@ const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[addr
 /// # Errors
 ///
 /// What is wrong, and the expected shape.
-pub(super) fn parse(value: &str) -> Result<ServerLine, (String, String)> {
+pub(super) fn parse(value: &str) -> Result<ServerSpec, (String, String)> {
     let mut parts = value.split(';').map(str::trim);
     let addresses = parts.next().unwrap_or_default();
     let client = parts.next().map(client_address).transpose().map_err(with_shape)?;
@@ -45,19 +26,20 @@ pub(super) fn parse(value: &str) -> Result<ServerLine, (String, String)> {
 
     let roles = addresses.split('|').map(member_address).collect::<Result<Vec<_>, _>>();
     let roles = roles.map_err(with_shape)?;
-    let role = roles.first().copied().unwrap_or(Role::Participant);
-    if roles.iter().any(|other| *other != role) {
+    let role = roles.first().map_or(Role::Participant, |(_, role)| *role);
+    if roles.iter().any(|(_, other)| *other != role) {
         return Err(with_shape("gives its addresses different roles".to_owned()));
     }
-    Ok(ServerLine { role, client, has_secure_part })
+    let addresses = roles.into_iter().map(|(address, _)| address).collect();
+    Ok(ServerSpec { addresses, role, client, has_secure_part })
 }
 
 fn with_shape(problem: String) -> (String, String) {
     (problem, SHAPE.to_owned())
 }
 
-/// Checks `host:quorumPort:electionPort[:role]` and returns the role.
-fn member_address(text: &str) -> Result<Role, String> {
+/// Reads `host:quorumPort:electionPort[:role]`.
+fn member_address(text: &str) -> Result<((String, u16, u16), Role), String> {
     let (host, rest) = split_host(text.trim())?;
     if host.is_empty() {
         return Err("has no host".to_owned());
@@ -73,7 +55,7 @@ fn member_address(text: &str) -> Result<Role, String> {
     if quorum == election {
         return Err(format!("uses port {quorum} for both quorum and election"));
     }
-    Ok(role)
+    Ok(((host.to_owned(), quorum, election), role))
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {

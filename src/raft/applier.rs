@@ -12,42 +12,42 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 
 use super::fault::Fault;
-use super::sessions::Sessions;
+use super::shared::Shared;
+use super::snapshot::{self, Received};
 use super::types::{
-    Entry, LogId, StoredMembership, TypeConfig, decode_log_id, decode_stored_membership,
-    encode_log_id, encode_stored_membership,
+    Entry, LogId, Membership, StoredMembership, TypeConfig, decode_log_id,
+    decode_stored_membership, encode_lanes, encode_log_id, encode_stored_membership,
 };
 use crate::config::limits::APPLY_BATCH_ENTRIES_MAX;
-use crate::replica::{Decided, Replica};
+use crate::replica::Decided;
 use crate::store::TreeStore;
-use crate::tree::{Draft, Proposal, Write, apply};
+use crate::tree::{Draft, Lanes, Proposal, Refusal, Write, apply};
 
 /// Names under which the tree's store keeps what has been applied to it.
-const APPLIED: &str = "applied";
-const MEMBERSHIP: &str = "membership";
+pub(super) const APPLIED: &str = "applied";
+pub(super) const MEMBERSHIP: &str = "membership";
+pub(super) const LANES: &str = "lanes";
 
-/// Stands for all that has been flushed; a standalone server has nobody to send it to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flushed;
+/// What openraft calls the data of a snapshot.
+#[derive(Debug)]
+pub(super) enum Image {
+    /// All that has been flushed here. Whoever is to have it takes a copy then.
+    Flushed,
+    /// What another server sent.
+    Received(Received),
+}
 
 /// Carries out committed entries.
 pub(super) struct Applier {
-    store: TreeStore,
-    replica: Arc<Replica>,
-    sessions: Arc<Sessions>,
-    fault: Fault,
+    shared: Arc<Shared>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
 
 impl Applier {
     /// Goes on where the store ended.
-    pub(super) fn new(
-        store: TreeStore,
-        replica: Arc<Replica>,
-        sessions: Arc<Sessions>,
-        fault: Fault,
-    ) -> io::Result<Applier> {
+    pub(super) fn new(shared: Arc<Shared>) -> io::Result<Applier> {
+        let store = &shared.tree;
         let applied = match store.state(APPLIED)? {
             Some(mut bytes) => decode_log_id(&mut bytes)?,
             None => None,
@@ -56,7 +56,7 @@ impl Applier {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
-        Ok(Applier { store, replica, sessions, fault, applied, membership })
+        Ok(Applier { shared, applied, membership })
     }
 
     /// Applies entries together: one draft, one write to disk, one lock.
@@ -64,19 +64,27 @@ impl Applier {
         let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(()) };
         let mut decided = Vec::new();
         let mut membership_changed = false;
+        let mut out_of_turn = false;
+        let home = self.shared.replica.home();
         let changes = {
-            let tree = self.replica.tree();
+            let tree = self.shared.replica.tree();
             let mut draft = Draft::over(&tree);
             for entry in entries {
-                let raises_epoch = self.membership.membership().voter_ids().count() > 1;
+                let raises_epoch = is_ensemble(self.membership.membership());
                 draft.enter_term(entry.log_id.leader_id.term, raises_epoch);
                 match &entry.payload {
                     EntryPayload::Blank => {}
                     EntryPayload::Normal(payload) => {
-                        let batch = payload.batch().inspect_err(|error| self.fault.raise(error))?;
-                        decided.extend(
-                            batch.proposals().map(|proposal| decide(&mut draft, &proposal)),
-                        );
+                        let batch =
+                            payload.batch().inspect_err(|error| self.shared.fault.raise(error))?;
+                        for proposal in batch.proposals() {
+                            let one = decide(&mut draft, &proposal);
+                            if matches!(one.applied.outcome, Err(Refusal::OutOfTurn { .. })) {
+                                out_of_turn |= one.origin.holder.boot == home.boot;
+                            } else {
+                                decided.push(one);
+                            }
+                        }
                     }
                     EntryPayload::Membership(membership) => {
                         self.membership =
@@ -91,12 +99,36 @@ impl Applier {
         if membership_changed {
             state.push((MEMBERSHIP, encode_stored_membership(&self.membership)));
         }
-        self.store.commit(&changes, &state).inspect_err(|error| self.fault.raise(error))?;
+        if let Some(lanes) = &changes.lanes {
+            state.push((LANES, encode_lanes(lanes)));
+        }
+        let shared = &*self.shared;
+        shared.tree.commit(&changes, &state).inspect_err(|error| shared.fault.raise(error))?;
         self.applied = Some(last);
-        self.sessions.follow(decided.iter().filter_map(|decided| decided.applied.session));
-        self.replica.absorb(&changes, decided);
+        shared.sessions.follow(decided.iter().filter_map(|decided| decided.applied.session));
+        shared.replica.absorb(&changes, decided);
+        if let Some(lanes) = &changes.lanes {
+            self.note_decided(lanes);
+        }
+        if out_of_turn {
+            shared.lane.rewind();
+        }
+        shared.applied.send_replace(last.index);
         Ok(())
     }
+
+    /// Tells this server's lane how far its submissions are decided.
+    fn note_decided(&self, lanes: &Lanes) {
+        let home = self.shared.replica.home();
+        if let Some(own) = lanes.get(&home.server).filter(|own| own.boot == home.boot) {
+            self.shared.lane.note_decided(own.decided);
+        }
+    }
+}
+
+/// Whether the members are those of an ensemble, with other leaders than this one.
+fn is_ensemble(membership: &Membership) -> bool {
+    membership.nodes().any(|(_, member)| !member.line.is_empty())
 }
 
 /// Decides a proposal, and keeps who asked.
@@ -113,7 +145,7 @@ fn decide(draft: &mut Draft<'_>, proposal: &Proposal<'_>) -> Decided {
 }
 
 impl RaftStateMachine<TypeConfig> for Applier {
-    type SnapshotData = Flushed;
+    type SnapshotData = Image;
     type SnapshotBuilder = Flusher;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -147,28 +179,39 @@ impl RaftStateMachine<TypeConfig> for Applier {
     async fn get_snapshot_builder(&mut self) -> Flusher {
         let meta =
             SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
-        Flusher { store: self.store.clone(), fault: self.fault.clone(), meta }
+        Flusher { store: self.shared.tree.clone(), fault: self.shared.fault.clone(), meta }
     }
 
     async fn install_snapshot(
         &mut self,
-        _: &openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
-        _: Flushed,
+        meta: &openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
+        image: Image,
     ) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a standalone server has no peers"))
+        let Image::Received(received) = image else {
+            // What was flushed here is here.
+            return Ok(());
+        };
+        let installed = snapshot::install(&self.shared, meta, received).await;
+        installed.inspect_err(|error| self.shared.fault.raise(error))?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        let lanes = self.shared.replica.tree().lanes().clone();
+        self.note_decided(&lanes);
+        self.shared.applied.send_replace(meta.last_log_id.map_or(0, |id| id.index));
+        Ok(())
     }
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, Flushed>>> {
-        let Some(mut applied) = self.store.flushed_state(APPLIED)? else { return Ok(None) };
+    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, Image>>> {
+        let Some(mut applied) = self.shared.tree.flushed_state(APPLIED)? else { return Ok(None) };
         let last_log_id = decode_log_id(&mut applied)?;
-        let last_membership = match self.store.flushed_state(MEMBERSHIP)? {
+        let last_membership = match self.shared.tree.flushed_state(MEMBERSHIP)? {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
         let meta = SnapshotMeta { last_log_id, last_membership };
-        Ok(Some(Snapshot { meta, snapshot: Flushed }))
+        Ok(Some(Snapshot { meta, snapshot: Image::Flushed }))
     }
 }
 
@@ -180,11 +223,11 @@ pub(super) struct Flusher {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Flusher {
-    type SnapshotData = Flushed;
+    type SnapshotData = Image;
 
     async fn build_snapshot(
         &mut self,
-    ) -> io::Result<openraft::type_config::alias::SnapshotOf<TypeConfig, Flushed>> {
+    ) -> io::Result<openraft::type_config::alias::SnapshotOf<TypeConfig, Image>> {
         let store = self.store.clone();
         let flushed = tokio::task::spawn_blocking(move || {
             store.flush()?;
@@ -195,6 +238,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Flusher {
         let applied = applied.map(|mut bytes| decode_log_id(&mut bytes)).transpose()?.flatten();
         // The log is purged up to here, so what was applied up to here must be on disk.
         assert!(self.meta.last_log_id <= applied, "a flush left applied entries behind");
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: Flushed })
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: Image::Flushed })
     }
 }

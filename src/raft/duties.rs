@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jute::Xid;
-
 use super::Ensemble;
-use crate::clock::{Clock, RateLimit, Stopwatch};
+use crate::clock::{RateLimit, Stopwatch};
 use crate::config::limits::{
     LOG_FLUSH_BYTES, LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX, TREE_FLUSH_INTERVAL_MS,
 };
-use crate::replica::{Incident, Replica};
-use crate::tree::{Admission, Holder, Origin, Submission, Write};
+use crate::replica::Incident;
+use crate::tree::{Admission, Origin, Submission, Write};
 
 /// How often the size of what is not flushed is looked at.
 const FLUSH_CHECK_MS: u64 = 100;
@@ -33,17 +31,13 @@ pub struct Reaping {
 
 /// A request of the server's own.
 fn own(session: jute::SessionId, write: Write) -> Submission {
-    let origin = Origin { holder: Holder::default(), session, xid: Xid(0) };
+    let origin = Origin { session, ..Origin::default() };
     Submission { origin, admission: Admission::internal(), write }
 }
 
 /// Ends sessions whose deadline has passed.
-pub(super) async fn expire_sessions(
-    ensemble: Arc<Ensemble>,
-    replica: Arc<Replica>,
-    clock: Clock,
-    tick_ms: u64,
-) {
+pub(super) async fn expire_sessions(ensemble: Arc<Ensemble>, tick_ms: u64) {
+    let (replica, clock) = (Arc::clone(&ensemble.shared.replica), ensemble.shared.clock);
     let lines = RateLimit::new(clock, LOG_LINES_PER_INTERVAL_MAX, LOG_LINES_INTERVAL_MS);
     loop {
         let next_ms = ensemble.sessions().until_next_deadline_ms();
@@ -54,13 +48,16 @@ pub(super) async fn expire_sessions(
             // The whole server stood still, and pings lie unread: their senders are alive.
             tokio::time::sleep(Duration::from_millis(tick_ms)).await;
         }
+        if !ensemble.is_in_charge() {
+            continue;
+        }
         for (session, holder) in ensemble.sessions().expire() {
             replica.stats().count_incident(Incident::SessionExpired);
             if let Some(left_out) = lines.pass() {
                 tracing::info!("session {session} expired{left_out}");
             }
             let write = Write::CloseSession { expired_holder: Some(holder) };
-            if ensemble.submit(own(session, write)).await.is_err() {
+            if ensemble.propose(own(session, write), None).await.is_err() {
                 return;
             }
         }
@@ -70,20 +67,19 @@ pub(super) async fn expire_sessions(
 /// Deletes emptied containers and outlived TTL nodes, evenly spaced.
 ///
 /// Source: ZooKeeper, `ContainerManager`.
-pub(super) async fn reap_nodes(
-    ensemble: Arc<Ensemble>,
-    replica: Arc<Replica>,
-    clock: Clock,
-    reaping: Reaping,
-) {
+pub(super) async fn reap_nodes(ensemble: Arc<Ensemble>, reaping: Reaping) {
+    let (replica, clock) = (Arc::clone(&ensemble.shared.replica), ensemble.shared.clock);
     let gap = Duration::from_millis(60_000 / u64::from(reaping.per_minute_max.max(1)));
     loop {
         tokio::time::sleep(Duration::from_millis(reaping.check_interval_ms.max(1))).await;
+        if !ensemble.is_in_charge() {
+            continue;
+        }
         let due = replica.tree().reapable_at(clock.wall_ms(), reaping.never_used_ms_max);
         for path in due {
             let never_used_ms_max = reaping.never_used_ms_max;
             let write = Write::Reap { path: path.to_string(), never_used_ms_max };
-            if ensemble.submit(own(jute::SessionId::NONE, write)).await.is_err() {
+            if ensemble.propose(own(jute::SessionId::NONE, write), None).await.is_err() {
                 return;
             }
             tokio::time::sleep(gap).await;

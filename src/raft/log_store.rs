@@ -105,6 +105,7 @@ pub(super) struct RaftLog {
     fault: Fault,
     replica: Arc<Replica>,
     quiet: Quiet,
+    is_alone: bool,
 }
 
 /// Whether one client that waits for each of its writes has the server to itself.
@@ -139,7 +140,13 @@ impl Quiet {
 }
 
 impl RaftLog {
-    pub(super) fn new(store: LogStore, replica: Arc<Replica>, fault: Fault) -> RaftLog {
+    /// `is_alone`: nobody else waits for this server's consensus task, so that it may wait for the disk.
+    pub(super) fn new(
+        store: LogStore,
+        replica: Arc<Replica>,
+        fault: Fault,
+        is_alone: bool,
+    ) -> RaftLog {
         let quiet = Quiet { received: 0, lone_appends_missing: LONE_APPENDS_MIN };
         RaftLog {
             store,
@@ -148,7 +155,15 @@ impl RaftLog {
             fault,
             replica,
             quiet,
+            is_alone,
         }
+    }
+
+    /// Forgets everything. Only for what came to nothing: nobody was ever promised any of it.
+    pub(super) async fn reset(&mut self) -> io::Result<()> {
+        self.tail.lock().truncate_from(0);
+        self.durably(|done| self.store.truncate_from(0, done)).await?;
+        self.durably(|done| self.store.put_state(VOTE, Bytes::new(), done)).await
     }
 
     /// Counts the bytes of entries appended since the start.
@@ -249,7 +264,8 @@ impl RaftLogReader<TypeConfig> for RaftLog {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        self.store.state(VOTE)?.map(decode_vote).transpose().map_err(io::Error::from)
+        let vote = self.store.state(VOTE)?.filter(|bytes| !bytes.is_empty());
+        vote.map(decode_vote).transpose().map_err(io::Error::from)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
@@ -319,7 +335,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         };
         // Waking the writer's thread, and this one again, takes as long as half a sync. But while the
         // disk is waited for, nothing else happens here.
-        if self.quiet.note_append(is_single, self.replica.stats().received()) {
+        if self.is_alone && self.quiet.note_append(is_single, self.replica.stats().received()) {
             let began = Stopwatch::start();
             self.store.append_in_place(records, Box::new(done));
             self.quiet.note_sync(began.elapsed());

@@ -1,35 +1,47 @@
-//! Agreement: what the servers of an ensemble do together. This release's ensembles have one server.
+//! Agreement: what the servers of an ensemble do together, be they one or seven.
 //!
 //! [`Ensemble`] is the handle: [`Ensemble::submit`] hands a write in, its reply comes out of the
 //! [`Replica`] that holds the client. The only room that names openraft.
 
 mod applier;
+mod barrier;
 mod duties;
 mod fault;
+mod founder;
+mod identity;
+mod joining;
+mod lane;
 mod log_store;
 mod network;
+mod oversee;
+mod peer_server;
+mod peers;
 mod proposer;
 mod sessions;
+mod shared;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wire;
 
-use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::{ServerState, SnapshotPolicy};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, RateLimit};
-use crate::config::Config;
 use crate::config::limits::{
     LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES, LOG_LINES_INTERVAL_MS,
     LOG_LINES_PER_INTERVAL_MAX,
 };
+use crate::config::{Config, EnsembleConfig};
+use crate::net::PeerListener;
 use crate::replica::{Incident, Replica};
 use crate::store::{Store, StoreError, SyncObserver, TreeStore};
 use crate::tree::{Draft, Holder, Submission, Tree};
@@ -39,10 +51,10 @@ pub use fault::Fault;
 pub use sessions::Sessions;
 
 use applier::Applier;
-use log_store::RaftLog;
-use network::NoNetwork;
+use founder::Founder;
 use proposer::{Proposer, Queued};
-use types::{Member, TypeConfig};
+use shared::Shared;
+use types::TypeConfig;
 
 type RaftHandle = openraft::Raft<TypeConfig, Applier>;
 
@@ -52,9 +64,13 @@ pub const STANDALONE_ID: u64 = 1;
 /// lost, since Raft must never see an id again with another log.
 const INCARNATION_BITS: u32 = 32;
 /// Milliseconds between heartbeats, and the tick by which a standalone server elects itself.
-const HEARTBEAT_MS: u64 = 50;
-/// Milliseconds after which a silent leader is replaced, at the earliest and at the latest.
-const ELECTION_MS: (u64, u64) = (300, 600);
+const HEARTBEAT_MS: u64 = 100;
+/// A leader that is silent for the second of them may be replaced; whoever wants to waits between the
+/// first and the second of them more.
+const ELECTION_MS: (u64, u64) = (150, 300);
+/// Without its majority, a leader lets the others be for so long from time to time, so that those who
+/// have one can elect another.
+const QUORUM_LOSS_PROBE_MS: u64 = 700;
 /// Entries before the last flush that are kept in the log: none, for a standalone server has no peer
 /// that could lag behind. An entry can be large, so a thousand of them were over a gigabyte of files.
 const PURGE_KEEPS_ENTRIES: u64 = 0;
@@ -70,6 +86,17 @@ pub enum StartError {
     Io(#[from] std::io::Error),
     #[error("consensus cannot start: {0}")]
     Raft(String),
+    #[error(
+        "cannot listen to other servers on {host}:{port}: {error}; check the own server.N line, or \
+         write quorumListenOnAllIPs=true"
+    )]
+    Listen { host: String, port: u16, error: std::io::Error },
+}
+
+impl From<identity::IdentityError> for StartError {
+    fn from(error: identity::IdentityError) -> StartError {
+        StartError::Io(error.into())
+    }
 }
 
 /// The ensemble does not take submissions any more.
@@ -77,14 +104,39 @@ pub enum StartError {
 #[error("the server is stopping")]
 pub struct Stopped;
 
+/// What a server is to its ensemble.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// It is the only one.
+    Standalone,
+    /// It knows no leader.
+    Looking,
+    /// It orders the writes.
+    Leader,
+    /// It follows the leader and votes.
+    Follower,
+    /// It follows the leader without a vote.
+    Observer,
+}
+
+impl Role {
+    /// Upstream's word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Standalone => "standalone",
+            Role::Looking => "looking",
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+            Role::Observer => "observer",
+        }
+    }
+}
+
 /// The handle.
 pub struct Ensemble {
-    raft: RaftHandle,
-    submissions: mpsc::Sender<Queued>,
+    shared: Arc<Shared>,
     /// Bytes that large submissions may still add to the queue.
     room: Arc<Semaphore>,
-    sessions: Arc<Sessions>,
-    store: TreeStore,
     appended_bytes: Arc<AtomicU64>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -93,88 +145,111 @@ pub struct Ensemble {
 pub struct Started {
     /// The handle.
     pub ensemble: Arc<Ensemble>,
-    /// This server's copy, caught up with the log.
+    /// This server's copy: caught up with the log, where the server is standalone.
     pub replica: Arc<Replica>,
     /// Where faults are reported.
     pub fault: Fault,
 }
 
 impl Ensemble {
-    /// Loads what is on disk, elects this server, and returns once everything that was ever
-    /// acknowledged is in memory.
+    /// Loads what is on disk. A standalone server elects itself and returns once everything that was
+    /// ever acknowledged is in memory; a member of an ensemble goes on to look for the others.
     ///
     /// # Errors
     ///
     /// [`StartError`]: what is on disk cannot be read or does not fit together.
-    pub async fn start(
-        config: &Config,
-        store: Store,
-        home: Holder,
-        clock: Clock,
-    ) -> Result<Started, StartError> {
+    pub async fn start(config: &Config, store: Store, clock: Clock) -> Result<Started, StartError> {
         let tree = load(&store.tree)?;
         let fault = Fault::default();
         let sessions = Arc::new(Sessions::new(&tree, i64::from(config.tick_time_ms), clock));
+        let my_id = config.ensemble.as_ref().map_or(STANDALONE_ID, |ensemble| ensemble.my_id);
+        let boot = identity::next_boot(&store.log, clock.wall_ms()).await?;
+        let home = Holder { server: my_id, boot, connection: 0 };
         let replica = Arc::new(Replica::new(tree, home, config.skip_acl, clock));
-        let tree_store = store.tree.clone();
-        let applier =
-            Applier::new(store.tree, Arc::clone(&replica), Arc::clone(&sessions), fault.clone())?;
         store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
-        let log = RaftLog::new(store.log, Arc::clone(&replica), fault.clone());
-        let appended_bytes = log.appended_bytes();
-        let node_id = STANDALONE_ID << INCARNATION_BITS;
-        let raft = RaftHandle::new(node_id, Arc::new(settings(config)?), NoNetwork, log, applier)
-            .await
-            .map_err(|error| StartError::Raft(error.to_string()))?;
-        elect(&raft, node_id, &fault).await?;
-
-        let (submissions, queue) = mpsc::channel(LANE_SUBMISSIONS_MAX);
-        let proposer = Proposer {
-            raft: raft.clone(),
-            replica: Arc::clone(&replica),
-            sessions: Arc::clone(&sessions),
+        let (proposals, queue) = mpsc::channel(LANE_SUBMISSIONS_MAX);
+        let shared = Arc::new(Shared::new(
+            config.ensemble.clone(),
+            Duration::from_millis(u64::from(config.tick_time_ms)),
             clock,
-            fault: fault.clone(),
-            queue,
-        };
-        let ensemble = Arc::new(Ensemble {
-            raft,
-            submissions,
-            room: Arc::new(Semaphore::new(LANE_BYTES_MAX)),
+            fault.clone(),
+            Arc::clone(&replica),
             sessions,
-            store: tree_store,
-            appended_bytes,
+            (store.log.clone(), store.tree.clone()),
+            proposals,
+        ));
+        let founder = Founder::new(Arc::clone(&shared), settings(config)?)?;
+        let ensemble = Arc::new(Ensemble {
+            shared: Arc::clone(&shared),
+            room: Arc::new(Semaphore::new(LANE_BYTES_MAX)),
+            appended_bytes: founder.appended_bytes(),
             tasks: parking_lot::Mutex::default(),
         });
-        ensemble.take_up_duties(config, &replica, clock, proposer);
+        ensemble.take_up_duties(config, queue);
+        if let Some(members) = &config.ensemble {
+            shared.sessions.set_local(false);
+            ensemble.take_part(config, members, founder).await?;
+        } else {
+            founder.stand_alone().await?;
+            shared.serving.send_replace(true);
+        }
         Ok(Started { ensemble, replica, fault })
     }
 
-    fn take_up_duties(
-        self: &Arc<Ensemble>,
-        config: &Config,
-        replica: &Arc<Replica>,
-        clock: Clock,
-        proposer: Proposer,
-    ) {
+    fn take_up_duties(self: &Arc<Ensemble>, config: &Config, queue: mpsc::Receiver<Queued>) {
         let reaping = Reaping {
             check_interval_ms: config.container_check_interval_ms,
             per_minute_max: config.container_max_per_minute,
             never_used_ms_max: config.container_max_never_used_interval_ms as i64,
         };
         let snap_bytes_max = config.snap_size_limit_kib.map_or(u64::MAX, |kib| kib << 10);
-        let replica = Arc::clone(replica);
-        *self.tasks.lock() = vec![
+        let proposer = Proposer { shared: Arc::clone(&self.shared), queue };
+        let tick_ms = u64::from(config.tick_time_ms);
+        self.tasks.lock().extend([
             tokio::spawn(proposer.run()),
-            tokio::spawn(duties::expire_sessions(
-                Arc::clone(self),
-                Arc::clone(&replica),
-                clock,
-                u64::from(config.tick_time_ms),
-            )),
-            tokio::spawn(duties::reap_nodes(Arc::clone(self), replica, clock, reaping)),
+            tokio::spawn(duties::expire_sessions(Arc::clone(self), tick_ms)),
+            tokio::spawn(duties::reap_nodes(Arc::clone(self), reaping)),
             tokio::spawn(duties::flush_tree(Arc::clone(self), snap_bytes_max)),
-        ];
+        ]);
+    }
+
+    /// Listens to the other servers, and looks for the ensemble.
+    async fn take_part(
+        &self,
+        config: &Config,
+        members: &EnsembleConfig,
+        founder: Founder,
+    ) -> Result<(), StartError> {
+        let shared = &self.shared;
+        let Some(own) = members.servers.get(&members.my_id) else {
+            return Err(StartError::Raft(format!("there is no server.{}", members.my_id)));
+        };
+        for (host, port, _) in &own.addresses {
+            let host = (!members.listen_on_all_addresses).then_some(host.as_str());
+            let listener = PeerListener::bind(host, *port).await.map_err(|error| {
+                let host = host.unwrap_or("*");
+                StartError::Listen { host: host.to_owned(), port: *port, error }
+            })?;
+            let shared = Arc::clone(shared);
+            self.tasks.lock().push(tokio::spawn(peer_server::serve(shared, listener)));
+        }
+        let limit_ms = u64::from(config.tick_time_ms) * u64::from(members.sync_limit_ticks);
+        let limit = Duration::from_millis(limit_ms);
+        let fault = shared.fault.clone();
+        self.tasks.lock().extend([
+            tokio::spawn(async move {
+                if let Err(error) = founder.join().await {
+                    fault.raise(&error);
+                }
+            }),
+            tokio::spawn(barrier::run(Arc::clone(shared))),
+            tokio::spawn(barrier::relay_touches(Arc::clone(shared))),
+            tokio::spawn(oversee::run(Arc::clone(shared), limit)),
+            tokio::spawn(oversee::keep_members(Arc::clone(shared))),
+            tokio::spawn(hand_over(Arc::clone(shared))),
+            tokio::spawn(serve(Arc::clone(shared))),
+        ]);
+        Ok(())
     }
 
     /// Hands a write in. Waits while too many are queued, or too large ones.
@@ -187,31 +262,82 @@ impl Ensemble {
         let room = if bytes < LARGE_SUBMISSION_BYTES {
             None
         } else {
-            let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await;
-            Some(room.map_err(|_| Stopped)?)
+            let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32);
+            Some(self.while_serving(room).await?.map_err(|_| Stopped)?)
         };
-        let queued = Queued { submission, _room: room };
-        self.submissions.send(queued).await.map_err(|_| Stopped)
+        if self.shared.config.is_some() {
+            return self.while_serving(self.shared.lane.hand_in(submission, room)).await;
+        }
+        self.propose(submission, room).await
+    }
+
+    /// Waits for something, but not for longer than clients are served.
+    async fn while_serving<T>(&self, what: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(what);
+        // Nearly always there is nothing to wait for.
+        if let std::task::Poll::Ready(done) = futures_util::poll!(&mut what) {
+            return Ok(done);
+        }
+        let mut serving = self.shared.serving.subscribe();
+        tokio::select! {
+            done = what => Ok(done),
+            _ = serving.wait_for(|serving| !serving) => Err(Stopped),
+        }
+    }
+
+    /// Hands in what is not repeated if it does not reach the log.
+    async fn propose(
+        &self,
+        submission: Submission,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Stopped> {
+        let queued = Queued::Own { submission, _room: room };
+        self.shared.proposals.send(queued).await.map_err(|_| Stopped)
+    }
+
+    /// Whether reads may miss what was answered elsewhere.
+    pub fn has_others(&self) -> bool {
+        self.shared.config.is_some()
+    }
+
+    /// Waits until everything that was answered anywhere before is here.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]: the server is stopping, or does not serve any more.
+    pub async fn barrier(&self) -> Result<(), Stopped> {
+        let barrier = self.while_serving(self.shared.barrier()).await?;
+        barrier.map_err(|_| Stopped)
     }
 
     /// Notes that a session's client was heard from.
     pub fn touch(&self, session: jute::SessionId) {
-        self.sessions.touch(session);
+        self.shared.sessions.touch(session);
     }
 
     /// The clock of the sessions.
     pub fn sessions(&self) -> &Sessions {
-        &self.sessions
+        &self.shared.sessions
     }
 
-    /// Whether writes can be agreed on.
+    /// What this server is to its ensemble.
+    pub fn role(&self) -> Role {
+        self.shared.role()
+    }
+
+    /// Whether clients are served.
     pub fn is_serving(&self) -> bool {
-        self.raft.metrics().borrow_watched().state == ServerState::Leader
+        *self.shared.serving.borrow()
+    }
+
+    /// Whether it is for this server to end sessions and to reap nodes.
+    fn is_in_charge(&self) -> bool {
+        self.shared.config.is_none() || self.shared.is_leading()
     }
 
     /// Index of the last entry of the log.
     pub fn log_position(&self) -> Option<u64> {
-        self.raft.metrics().borrow_watched().last_log_index
+        self.shared.raft()?.metrics().borrow_watched().last_log_index
     }
 
     /// Bytes of log entries appended since the start.
@@ -220,7 +346,8 @@ impl Ensemble {
     }
 
     async fn trigger_flush(&self) {
-        if let Err(error) = self.raft.trigger().snapshot().await {
+        let Some(raft) = self.shared.raft() else { return };
+        if let Err(error) = raft.trigger().snapshot().await {
             tracing::warn!("the tree's store could not be flushed: {error}");
         }
     }
@@ -229,15 +356,31 @@ impl Ensemble {
     pub async fn stop(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.iter().for_each(JoinHandle::abort);
-        if let Err(error) = self.raft.shutdown().await {
+        if let Some(raft) = self.shared.raft()
+            && let Err(error) = raft.shutdown().await
+        {
             tracing::warn!("consensus did not stop cleanly: {error}");
         }
-        let store = self.store.clone();
+        let store = self.shared.tree.clone();
         match tokio::task::spawn_blocking(move || store.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the tree's store could not be flushed: {error}"),
             Err(error) => tracing::warn!("the tree's store could not be flushed: {error}"),
         }
+    }
+}
+
+/// Hands submissions over to whoever leads.
+async fn hand_over(shared: Arc<Shared>) {
+    shared.has_joined().await;
+    lane::run(shared).await;
+}
+
+/// Serves clients whenever that may be.
+async fn serve(shared: Arc<Shared>) {
+    shared.has_joined().await;
+    if let Err(error) = oversee::open(shared).await {
+        tracing::debug!("not serving any more: {error}");
     }
 }
 
@@ -270,6 +413,9 @@ fn load(store: &TreeStore) -> Result<Tree, StartError> {
         store.commit(&changes, &[])?;
         tree.absorb(&changes);
     }
+    if let Some(lanes) = store.state(applier::LANES)? {
+        tree.restore_lanes(types::decode_lanes(lanes).map_err(std::io::Error::from)?);
+    }
     Ok(tree)
 }
 
@@ -281,34 +427,12 @@ fn settings(config: &Config) -> Result<openraft::Config, StartError> {
         election_timeout_min: ELECTION_MS.0,
         election_timeout_max: ELECTION_MS.1,
         enable_pre_vote: Some(true),
+        quorum_loss_probe_interval: Some(QUORUM_LOSS_PROBE_MS),
+        enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snap_count.max(1)),
         max_in_snapshot_log_to_keep: PURGE_KEEPS_ENTRIES,
         purge_batch_size: PURGE_BATCH_ENTRIES,
         ..openraft::Config::default()
     };
     settings.validate().map_err(|error| StartError::Raft(error.to_string()))
-}
-
-/// Makes this server the leader of its ensemble of one, and waits until its log is applied.
-async fn elect(raft: &RaftHandle, node_id: u64, fault: &Fault) -> Result<(), StartError> {
-    let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
-    if !raft.is_initialized().await.map_err(|error| failed(&error))? {
-        let members = BTreeMap::from([(node_id, Member::default())]);
-        raft.initialize(members).await.map_err(|error| failed(&error))?;
-    }
-    let wait = raft.wait(None);
-    let caught_up = wait.metrics(
-        |metrics| {
-            let applied = metrics.last_applied.map(|id| id.index);
-            // The entry that begins the leader's term comes after all that was acknowledged.
-            let begun =
-                metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term);
-            metrics.state == ServerState::Leader && begun && applied >= metrics.last_log_index
-        },
-        "the log is applied",
-    );
-    tokio::select! {
-        metrics = caught_up => metrics.map(|_| ()).map_err(|error| failed(&error)),
-        problem = fault.raised() => Err(StartError::Raft(problem)),
-    }
 }

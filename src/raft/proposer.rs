@@ -1,113 +1,144 @@
 //! Turns submissions into log entries: many into one while the log is busy, one alone when it is not.
 //!
 //! Invariant: submissions are proposed in the order in which they were handed in. What could not be
-//! proposed is given up, never tried again behind its back: its connection closes.
+//! proposed is given up here: whoever handed it in with a number hands it in again, and that of a
+//! standalone server, whose log takes everything or stops it, is never tried again: its connection
+//! closes.
 
 use std::sync::Arc;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jute::{Acl, SessionId};
+use jute::{Acl, Encode as _, SessionId};
 use openraft::raft::{ClientWriteResult, responder::ProgressResponder};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::RaftHandle;
-use super::fault::Fault;
-use super::sessions::Sessions;
+use super::shared::Shared;
 use super::types::{Payload, TypeConfig};
-use crate::clock::Clock;
 use crate::config::limits::{
     PROPOSAL_BYTES_MAX, PROPOSAL_SUBMISSIONS_MAX, PROPOSALS_IN_FLIGHT_MAX,
 };
-use crate::replica::Replica;
 use crate::tree::{Batch, Holder, Origin, Submission, Write};
 
 /// A submission that waits to be proposed.
-pub(super) struct Queued {
-    pub(super) submission: Submission,
-    /// What a large one takes of the queue's room, given back when it leaves the queue.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+pub(super) enum Queued {
+    /// This server's own, handed in once.
+    Own {
+        submission: Submission,
+        /// What a large one takes of the queue's room, given back when it leaves the queue.
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    /// A numbered one as it stands in a batch, and how many rejections there had been before it.
+    Encoded { bytes: Bytes, rejections: u64 },
+}
+
+impl Queued {
+    fn weight(&self) -> usize {
+        match self {
+            Queued::Own { submission, .. } => weight(&submission.write),
+            Queued::Encoded { bytes, .. } => bytes.len(),
+        }
+    }
 }
 
 /// What the proposer needs.
 pub(super) struct Proposer {
-    pub(super) raft: RaftHandle,
-    pub(super) replica: Arc<Replica>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) clock: Clock,
-    pub(super) fault: Fault,
+    pub(super) shared: Arc<Shared>,
     pub(super) queue: mpsc::Receiver<Queued>,
 }
 
 impl Proposer {
     /// Proposes until nobody is left who could hand anything in.
     pub(super) async fn run(mut self) {
+        self.shared.has_joined().await;
+        let Some(raft) = self.shared.raft().cloned() else { return };
         let mut in_flight = FuturesUnordered::new();
         loop {
             tokio::select! {
                 // Nothing is taken from the queue while the log is busy: it gathers there.
                 first = self.queue.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX => {
                     let Some(first) = first else { break };
-                    let batch = self.gather(first.submission);
-                    let payload = Payload::new(&batch);
-                    let asked = Asked::of(batch);
+                    let (payload, asked) = self.gather(first);
                     let (responder, outcome) =
                         ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
-                    let sent = self.raft.client_write_ff(payload, Some(responder)).await;
+                    let sent = raft.client_write_ff(payload, Some(responder)).await;
                     if let Err(error) = sent {
-                        return self.fault.raise(&error);
+                        return self.shared.fault.raise(&error);
                     }
                     in_flight.push(async move { (asked, outcome.await) });
                 }
                 Some((asked, outcome)) = in_flight.next() => match outcome {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => self.give_up(&asked, &error),
-                    Err(_) => return self.fault.raise(&"the consensus task has stopped"),
+                    Err(_) => return self.shared.fault.raise(&"the consensus task has stopped"),
                 },
             }
         }
     }
 
     /// Takes what has gathered behind `first`, as much as an entry holds.
-    fn gather(&mut self, first: Submission) -> Batch {
-        let mut bytes = weight(&first.write);
-        let mut submissions = vec![first];
-        while submissions.len() < PROPOSAL_SUBMISSIONS_MAX && bytes < PROPOSAL_BYTES_MAX {
-            let Ok(Queued { submission: next, .. }) = self.queue.try_recv() else { break };
-            bytes += weight(&next.write);
-            submissions.push(next);
+    fn gather(&mut self, first: Queued) -> (Payload, Asked) {
+        let mut bytes = first.weight();
+        let mut gathered = vec![first];
+        while gathered.len() < PROPOSAL_SUBMISSIONS_MAX && bytes < PROPOSAL_BYTES_MAX {
+            let Ok(next) = self.queue.try_recv() else { break };
+            bytes += next.weight();
+            gathered.push(next);
         }
-        Batch { time_ms: self.clock.wall_ms(), submissions }
+        let mut batch = BytesMut::new();
+        Batch::begin(self.shared.clock.wall_ms(), gathered.len(), &mut batch);
+        let mut asked = Asked::default();
+        for one in gathered {
+            match one {
+                Queued::Own { submission, .. } => {
+                    submission.encode(&mut batch);
+                    asked.note(&submission);
+                }
+                Queued::Encoded { bytes, rejections } => {
+                    batch.put_slice(&bytes);
+                    asked.rejections = Some(asked.rejections.unwrap_or(0).max(rejections));
+                }
+            }
+        }
+        (Payload::encoded(batch), asked)
     }
 
     /// Gives up what was not proposed.
     fn give_up(&self, asked: &Asked, error: &dyn std::fmt::Display) {
+        if let Some(before) = asked.rejections {
+            tracing::debug!("requests did not reach the log: {error}");
+            self.shared.reject(before);
+        }
+        if asked.origins.is_empty() {
+            return;
+        }
+        let replica = &self.shared.replica;
         tracing::warn!("{} requests could not be proposed: {error}", asked.origins.len());
         for &(session, holder) in &asked.expired {
-            if let Some(record) = self.replica.tree().session(session) {
-                self.sessions.revive(session, record.timeout_ms, holder);
+            if let Some(record) = replica.tree().session(session) {
+                self.shared.sessions.revive(session, record.timeout_ms, holder);
             }
         }
-        self.replica.abandon(asked.origins.iter().copied());
+        replica.abandon(asked.origins.iter().copied());
     }
 }
 
 /// Whom to tell if a batch could not be proposed.
+#[derive(Default)]
 struct Asked {
     origins: Vec<Origin>,
     expired: Vec<(SessionId, Holder)>,
+    /// With numbered submissions among them: the most rejections that came before one.
+    rejections: Option<u64>,
 }
 
 impl Asked {
-    fn of(batch: Batch) -> Asked {
-        let mut asked = Asked { origins: Vec::new(), expired: Vec::new() };
-        for submission in batch.submissions {
-            if let Write::CloseSession { expired_holder: Some(holder) } = submission.write {
-                asked.expired.push((submission.origin.session, holder));
-            }
-            asked.origins.push(submission.origin);
+    fn note(&mut self, submission: &Submission) {
+        if let Write::CloseSession { expired_holder: Some(holder) } = submission.write {
+            self.expired.push((submission.origin.session, holder));
         }
-        asked
+        self.origins.push(submission.origin);
     }
 }
 

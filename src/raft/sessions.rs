@@ -1,5 +1,8 @@
 //! The clock of the sessions, kept by the leader: who was last heard from when.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jute::SessionId;
 use parking_lot::Mutex;
 
@@ -11,6 +14,10 @@ use crate::tree::{Holder, SessionChange, Tree};
 pub struct Sessions {
     clock: Clock,
     tracker: Mutex<SessionTracker>,
+    /// Whether it is this server that ends silent sessions.
+    is_local: AtomicBool,
+    /// Sessions that were heard of here since the leader was last told.
+    heard: Mutex<HashSet<SessionId>>,
 }
 
 impl Sessions {
@@ -21,12 +28,32 @@ impl Sessions {
         for (id, session) in tree.sessions() {
             tracker.track(id, session.timeout_ms, session.holder, now_ms);
         }
-        Sessions { clock, tracker: Mutex::new(tracker) }
+        let is_local = AtomicBool::new(true);
+        Sessions { clock, tracker: Mutex::new(tracker), is_local, heard: Mutex::default() }
     }
 
     /// Notes that a client was heard from.
     pub fn touch(&self, session: SessionId) {
+        if !self.is_local.load(Ordering::Relaxed) {
+            self.heard.lock().insert(session);
+            return;
+        }
         self.tracker.lock().touch(session, self.clock.monotonic_ms());
+    }
+
+    /// Notes whether it is this server that ends silent sessions; else another is told of them.
+    pub(super) fn set_local(&self, is_local: bool) {
+        self.is_local.store(is_local, Ordering::Relaxed);
+    }
+
+    /// The sessions that were heard of since this was last asked.
+    pub(super) fn take_heard(&self) -> Vec<SessionId> {
+        self.heard.lock().drain().collect()
+    }
+
+    /// Gives every session its full timeout.
+    pub(super) fn restart(&self) {
+        self.tracker.lock().restart(self.clock.monotonic_ms());
     }
 
     /// Follows what was applied.

@@ -1,6 +1,6 @@
 //! Tests of an ensemble of one, without clients.
 
-use jute::{SessionId, Xid};
+use jute::Xid;
 
 use super::duties::QUIET_FLUSH_BYTES;
 use super::*;
@@ -14,8 +14,7 @@ async fn started(settings: &str) -> (Started, tempfile::TempDir) {
     let text = format!("dataDir={}\nclientPort=0\n{settings}", dir.path().display());
     let (config, _) = Config::from_zoo_cfg(&text, &[], "zoo.cfg").unwrap();
     let store = Store::open(&config.data_dir, None).unwrap();
-    let home = Holder { server: STANDALONE_ID, boot: 1, connection: 0 };
-    (Ensemble::start(&config, store, home, Clock::system()).await.unwrap(), dir)
+    (Ensemble::start(&config, store, Clock::system()).await.unwrap(), dir)
 }
 
 /// Hands in a node with so much data.
@@ -28,14 +27,13 @@ async fn create(ensemble: &Ensemble, number: usize, data_bytes: usize) {
         flags: 0,
         ttl_ms: -1,
     };
-    let origin =
-        Origin { holder: Holder::default(), session: SessionId::NONE, xid: Xid(number as i32) };
+    let origin = Origin { xid: Xid(number as i32), ..Origin::default() };
     ensemble.submit(Submission { origin, admission: Admission::internal(), write }).await.unwrap();
 }
 
 /// Whether the log can be purged up to somewhere, after a while in which it should become so.
 async fn is_flushed(ensemble: &Ensemble, patience: Duration) -> bool {
-    let flushed = ensemble.raft.wait(Some(patience));
+    let flushed = ensemble.shared.raft().unwrap().wait(Some(patience));
     flushed.metrics(|metrics| metrics.snapshot.is_some(), "the tree is flushed").await.is_ok()
 }
 
@@ -49,7 +47,7 @@ async fn snap_count_entries_let_the_log_be_purged() {
         // One entry each: they would be batched otherwise.
         let before = ensemble.log_position();
         create(&ensemble, number, 1).await;
-        let grown = ensemble.raft.wait(Some(PATIENCE));
+        let grown = ensemble.shared.raft().unwrap().wait(Some(PATIENCE));
         grown.metrics(|metrics| before < metrics.last_log_index, "it is logged").await.unwrap();
     }
 

@@ -12,7 +12,7 @@ use openraft::EntryPayload;
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
 
-use crate::tree::Batch;
+use crate::tree::{Batch, Lane, Lanes};
 
 openraft::declare_raft_types!(
     /// What this server tells openraft about itself.
@@ -37,8 +37,9 @@ pub(super) type StoredMembership = openraft::type_config::alias::StoredMembershi
 /// A member of the ensemble, as the log names it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Member {
-    /// Where its peers reach it; empty for a standalone server, which has none.
-    pub peer_address: String,
+    /// What stands behind `server.N=` in a configuration: where it is reached and what it is for.
+    /// Empty for a standalone server, which nobody reaches.
+    pub line: String,
 }
 
 /// A batch as its bytes. It is decoded when it is applied: until then the log's tail holds nothing
@@ -48,10 +49,16 @@ pub(super) struct Payload(Bytes);
 
 impl Payload {
     /// Encodes a batch.
+    #[cfg(test)]
     pub(super) fn new(batch: &Batch) -> Payload {
         let mut bytes = BytesMut::new();
         batch.encode(&mut bytes);
         Payload(bytes.freeze())
+    }
+
+    /// A batch that is encoded already.
+    pub(super) fn encoded(batch: BytesMut) -> Payload {
+        Payload(batch.freeze())
     }
 
     /// Whether the batch has just one submission.
@@ -96,7 +103,7 @@ impl From<Unreadable> for std::io::Error {
     }
 }
 
-fn unreadable(what: &'static str, problem: impl Into<String>) -> Unreadable {
+pub(super) fn unreadable(what: &'static str, problem: impl Into<String>) -> Unreadable {
     Unreadable { what, problem: problem.into() }
 }
 
@@ -109,8 +116,13 @@ mod kind {
 
 /// Writes an entry without its index, which is its key.
 pub(super) fn encode_entry(entry: &Entry) -> Bytes {
-    let term = entry.log_id.leader_id.term;
     let mut out = BytesMut::new();
+    put_entry(entry, &mut out);
+    out.freeze()
+}
+
+pub(super) fn put_entry(entry: &Entry, out: &mut BytesMut) {
+    let term = entry.log_id.leader_id.term;
     match &entry.payload {
         EntryPayload::Blank => {
             out.put_u8(kind::BLANK);
@@ -126,10 +138,9 @@ pub(super) fn encode_entry(entry: &Entry) -> Bytes {
         EntryPayload::Membership(membership) => {
             out.put_u8(kind::MEMBERSHIP);
             out.put_u64(term);
-            encode_membership(membership, &mut out);
+            encode_membership(membership, out);
         }
     }
-    out.freeze()
 }
 
 /// Reads an entry back.
@@ -161,7 +172,7 @@ pub(super) fn encode_log_id(id: Option<&LogId>) -> Bytes {
     out.freeze()
 }
 
-fn put_log_id(id: Option<&LogId>, out: &mut BytesMut) {
+pub(super) fn put_log_id(id: Option<&LogId>, out: &mut BytesMut) {
     out.put_u8(u8::from(id.is_some()));
     if let Some(id) = id {
         out.put_u64(id.leader_id.term);
@@ -177,6 +188,29 @@ pub(super) fn decode_log_id(rest: &mut Bytes) -> Result<Option<LogId>, Unreadabl
     }
     let term = rest.try_get_u64().map_err(short)?;
     Ok(Some(log_id(term, rest.try_get_u64().map_err(short)?)))
+}
+
+/// Writes how far the submissions of each server are decided.
+pub(super) fn encode_lanes(lanes: &Lanes) -> Bytes {
+    let mut out = BytesMut::new();
+    for (server, lane) in lanes {
+        out.put_u64(*server);
+        out.put_u64(lane.boot);
+        out.put_u64(lane.decided);
+    }
+    out.freeze()
+}
+
+/// Reads how far they are.
+pub(super) fn decode_lanes(mut rest: Bytes) -> Result<Lanes, Unreadable> {
+    let short = |_| unreadable("lanes", "they end too early");
+    let mut lanes = Lanes::new();
+    while rest.has_remaining() {
+        let server = rest.try_get_u64().map_err(short)?;
+        let boot = rest.try_get_u64().map_err(short)?;
+        lanes.insert(server, Lane { boot, decided: rest.try_get_u64().map_err(short)? });
+    }
+    Ok(lanes)
 }
 
 /// Writes a vote.
@@ -224,7 +258,7 @@ fn encode_membership(membership: &Membership, out: &mut BytesMut) {
     out.put_u32(members.len() as u32);
     for (id, member) in members {
         out.put_u64(*id);
-        member.peer_address.as_str().encode(out);
+        member.line.as_str().encode(out);
     }
 }
 
@@ -244,11 +278,10 @@ fn decode_membership(rest: &mut Bytes) -> Result<Membership, Unreadable> {
         let id = rest.try_get_u64().map_err(short)?;
         let length = rest.try_get_u32().map_err(short)? as usize;
         if rest.len() < length {
-            return Err(unreadable(what, "an address ends too early"));
+            return Err(unreadable(what, "a line ends too early"));
         }
-        let address = rest.split_to(length);
-        let peer_address = String::from_utf8_lossy(&address).into_owned();
-        members.insert(id, Member { peer_address });
+        let line = String::from_utf8_lossy(&rest.split_to(length)).into_owned();
+        members.insert(id, Member { line });
     }
     if configs.is_empty() && members.is_empty() {
         return Ok(Membership::default());
@@ -263,7 +296,7 @@ mod tests {
 
     fn membership() -> Membership {
         let configs = vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])];
-        let member = |id: u64| (id, Member { peer_address: format!("host{id}:2888") });
+        let member = |id: u64| (id, Member { line: format!("host{id}:2888:3888:participant") });
         Membership::new(configs, BTreeMap::from([member(1), member(2), member(3)])).unwrap()
     }
 

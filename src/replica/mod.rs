@@ -72,6 +72,11 @@ impl Replica {
         self.tree.read().zxid()
     }
 
+    /// The server and its start; the connection is none.
+    pub fn home(&self) -> Holder {
+        self.home
+    }
+
     /// The name of a connection of this server.
     pub fn holder(&self, connection: ConnectionId) -> Holder {
         Holder { connection: connection.0, ..self.home }

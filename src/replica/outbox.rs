@@ -115,6 +115,7 @@ struct State {
     identities: Arc<[Id]>,
     pending: VecDeque<Pending>,
     handshake: Option<Result<(), Refusal>>,
+    barrier: Option<bool>,
     closing: Option<Closing>,
     accepted_ms: i64,
     seat: Option<Seat>,
@@ -144,6 +145,7 @@ impl Outbox {
             identities,
             pending: VecDeque::new(),
             handshake: None,
+            barrier: None,
             closing: None,
             accepted_ms: 0,
             seat: None,
@@ -328,6 +330,17 @@ impl Outbox {
     /// How the opening or attaching came out, once it has.
     pub fn take_handshake(&self) -> Option<Result<(), Refusal>> {
         self.state.lock().handshake.take()
+    }
+
+    /// Tells the connection that everything is here that it waits for, or that it will not be.
+    pub fn finish_barrier(&self, is_passed: bool) {
+        self.state.lock().barrier = Some(is_passed);
+        self.wake.notify_one();
+    }
+
+    /// Whether everything is here that the connection waits for, once that is known.
+    pub fn take_barrier(&self) -> Option<bool> {
+        self.state.lock().barrier.take()
     }
 
     /// Notes that the connection's session was opened: its first operation.

@@ -4,6 +4,7 @@
 //! `processPacket`; semantics that clients can see are the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jute::reply::{Body, ConnectResponse, put_connect_response};
@@ -22,6 +23,12 @@ use crate::tree::{Origin, Refusal, Submission, Write};
 const TOUCH_INTERVAL_MS: i64 = 10;
 /// How often another session id is tried when one is taken.
 const SESSION_ID_TRIES: u32 = 8;
+/// Milliseconds a client that has seen more than this server waits for it to catch up, and how often it
+/// is looked for that.
+const CATCH_UP_MS: u64 = 1_000;
+const CATCH_UP_LOOK_MS: u64 = 5;
+/// Milliseconds that it may take to find out whether an unknown session lives.
+const BARRIER_MS: u64 = 2_000;
 
 /// What follows a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +56,11 @@ pub(super) struct Stalled {
 /// What a request that waits comes to.
 enum Then {
     Read(Request),
+    /// A read that must see everything that was answered anywhere before it.
+    ReadLatest {
+        request: Request,
+        is_asked: bool,
+    },
     Reply(Zxid, Result<Body, ErrorCode>, Option<Closing>),
     /// The current zxid, and a code.
     Fail(ErrorCode),
@@ -62,6 +74,7 @@ impl Connection {
         self.outbox.count_received();
         self.service.replica.stats().count_received();
         self.throttle_handshake(request.session_id)?;
+        self.catch_up(&request).await?;
         let handshake = {
             let tree = self.service.replica.tree();
             let config = &self.service.config;
@@ -109,6 +122,34 @@ impl Connection {
                 self.service.replica.zxid()
             ))),
         }
+    }
+
+    /// Waits a short while for what the client has seen elsewhere.
+    async fn catch_up(&mut self, request: &ConnectRequest) -> Result<(), End> {
+        let (ensemble, replica) = (&self.service.ensemble, &self.service.replica);
+        if !ensemble.is_serving() {
+            return Err(End::Limit("this server does not know of a leader"));
+        }
+        if !ensemble.has_others() {
+            return Ok(());
+        }
+        for _ in 0..CATCH_UP_MS / CATCH_UP_LOOK_MS {
+            if request.last_zxid_seen <= replica.zxid() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(CATCH_UP_LOOK_MS)).await;
+        }
+        let is_missing = request.session_id != SessionId::NONE
+            && replica.tree().session(request.session_id).is_none();
+        if is_missing {
+            // It may have been opened elsewhere a moment ago.
+            let limit = Duration::from_millis(BARRIER_MS);
+            let caught_up = tokio::time::timeout(limit, ensemble.barrier()).await;
+            if !matches!(caught_up, Ok(Ok(()))) {
+                return Err(End::Limit("the leader does not say whether the session lives"));
+            }
+        }
+        Ok(())
     }
 
     /// Ends the connection if too many handshakes come.
@@ -228,11 +269,36 @@ impl Connection {
                 submitted.inspect_err(|_| self.outbox.forget_latest())?;
                 Ok(Step::Next)
             }
-            Intent::Read(request) => Ok(self.in_order(pending, identities, Then::Read(request))),
+            Intent::Read(request) => {
+                let then = if self.must_be_latest(&request) {
+                    Then::ReadLatest { request, is_asked: false }
+                } else {
+                    Then::Read(request)
+                };
+                Ok(self.in_order(pending, identities, then))
+            }
             Intent::Undecodable => {
                 Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)))
             }
         }
+    }
+
+    /// Whether a read must see everything that was answered anywhere before it.
+    fn must_be_latest(&self, request: &Request) -> bool {
+        matches!(request, Request::Sync(_)) && self.service.ensemble.has_others()
+    }
+
+    /// Looks whether everything is here, and has it fetched first.
+    fn is_latest(&self, is_asked: bool) -> Option<bool> {
+        if is_asked {
+            return self.outbox.take_barrier();
+        }
+        let (ensemble, outbox) = (Arc::clone(&self.service.ensemble), Arc::clone(&self.outbox));
+        tokio::spawn(async move {
+            let is_passed = ensemble.barrier().await.is_ok();
+            outbox.finish_barrier(is_passed);
+        });
+        None
     }
 
     /// Reports the session alive, but not for each of a thousand requests.
@@ -265,8 +331,24 @@ impl Connection {
         let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
             return Step::Next;
         };
+        let then = match then {
+            Then::ReadLatest { request, is_asked } => match self.is_latest(is_asked) {
+                Some(true) => Then::Read(request),
+                Some(false) => {
+                    self.outbox.close(Closing::AtOnce);
+                    return Step::Wait;
+                }
+                None => {
+                    let then = Then::ReadLatest { request, is_asked: true };
+                    self.stalled = Some(Stalled { pending, identities, then });
+                    return Step::Wait;
+                }
+            },
+            then => then,
+        };
         let replica = &self.service.replica;
         match then {
+            Then::ReadLatest { .. } => {}
             Then::Read(request) => {
                 let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
                 let asker = Asker {
@@ -347,8 +429,9 @@ impl Connection {
         write: Write,
     ) -> Result<(), End> {
         let holder = self.service.replica.holder(self.outbox.id());
+        let origin = Origin { holder, session, xid, sequence: 0 };
         let admission = admission::terms(&self.service.config, identities);
-        let submission = Submission { origin: Origin { holder, session, xid }, admission, write };
+        let submission = Submission { origin, admission, write };
         self.share.hand_in();
         self.service.ensemble.submit(submission).await.map_err(|_| End::Over)
     }

@@ -21,11 +21,10 @@ use super::{Helpers, LogLines, Service, Throttles, Word, Words, serve};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::{Limits, Listener};
-use crate::raft::{Ensemble, STANDALONE_ID};
+use crate::raft::Ensemble;
 use crate::replica::Incident;
 use crate::session::{Credentials, SessionIds};
 use crate::store::Store;
-use crate::tree::Holder;
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -66,8 +65,7 @@ impl Rig {
         let limits = Limits { per_address_max: 0, total_max: 0 };
         let listener = Listener::reserve(Some("127.0.0.1"), 0, false, limits).await.unwrap();
         let store = Store::open(&config.data_dir, None).unwrap();
-        let home = Holder { server: STANDALONE_ID, boot: 1, connection: 0 };
-        let started = Ensemble::start(&config, store, home, clock).await.unwrap();
+        let started = Ensemble::start(&config, store, clock).await.unwrap();
         let service = Arc::new(Service {
             credentials: Credentials {
                 super_digest: None,

@@ -8,7 +8,7 @@ use jute::reply::Body;
 
 use super::{
     Admission, Draft, Event, Progress, Proposal, Refusal, SessionChange, Write, create, delete,
-    lifecycle, multi, update,
+    lane, lifecycle, multi, update,
 };
 
 /// Under which zxid and time a write is carried out.
@@ -37,6 +37,10 @@ pub struct Applied {
 pub fn apply(draft: &mut Draft<'_>, proposal: &Proposal<'_>) -> Applied {
     let submission = proposal.submission;
     let progress = draft.progress();
+    if let Err(refusal) = lane::take_turn(draft, &submission.origin) {
+        let (zxid, events) = (progress.zxid, Vec::new());
+        return Applied { zxid, outcome: Err(refusal), events, session: None };
+    }
     // An attach is no transaction: upstream has none for it, and clients see every zxid.
     let is_attach = matches!(submission.write, Write::AttachSession { .. });
     let zxid = if is_attach { progress.zxid } else { progress.next_zxid() };

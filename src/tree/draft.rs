@@ -11,8 +11,8 @@ use jute::reply::EventType;
 use jute::{Acl, Perms, SessionId, Version, Zxid};
 
 use super::{
-    CONFIG_NODE, Event, NodeRef, Owner, Path, Progress, QUOTA_ROOT, Refusal, Session, Tree, Znode,
-    quota,
+    CONFIG_NODE, Event, Lane, Lanes, NodeRef, Owner, Path, Progress, QUOTA_ROOT, Refusal, Session,
+    Tree, Znode, quota,
 };
 
 /// Data up to this many bytes lies beside its node's record on disk, so that reading a node reads
@@ -46,6 +46,8 @@ pub struct Changes {
     pub sessions: Vec<(SessionId, Option<Session>)>,
     /// Where the tree has got to.
     pub progress: Progress,
+    /// How far the submissions of each server are decided, if that is different.
+    pub lanes: Option<Lanes>,
 }
 
 /// An edit's opposite.
@@ -61,6 +63,7 @@ pub struct Draft<'t> {
     nodes: BTreeMap<Path, NodeChange>,
     sessions: BTreeMap<SessionId, Option<Session>>,
     progress: Progress,
+    lanes: Option<Lanes>,
     events: Vec<Event>,
     undo: Vec<Undo>,
     /// What the transaction that is being decided found where it edited below the root of quotas.
@@ -76,6 +79,7 @@ impl<'t> Draft<'t> {
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             progress: tree.progress,
+            lanes: None,
             events: Vec::new(),
             undo: Vec::new(),
             quotas_before: BTreeMap::new(),
@@ -163,6 +167,7 @@ impl<'t> Draft<'t> {
             nodes: self.nodes.into_iter().map(complete).collect(),
             sessions: self.sessions.into_iter().collect(),
             progress: self.progress,
+            lanes: self.lanes,
         }
     }
 
@@ -174,6 +179,16 @@ impl<'t> Draft<'t> {
     /// Moves on.
     pub(super) fn set_progress(&mut self, progress: Progress) {
         self.progress = progress;
+    }
+
+    /// How far the submissions of a server are decided.
+    pub(super) fn lane(&self, server: u64) -> Option<Lane> {
+        self.lanes.as_ref().unwrap_or(&self.tree.lanes).get(&server).copied()
+    }
+
+    /// Notes how far they are. No refusal undoes it: a number is taken whatever comes of it.
+    pub(super) fn put_lane(&mut self, server: u64, lane: Lane) {
+        self.lanes.get_or_insert_with(|| self.tree.lanes.clone()).insert(server, lane);
     }
 
     /// The record of the node at `path`, `""` being the root.

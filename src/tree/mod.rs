@@ -17,6 +17,7 @@ mod create;
 mod delete;
 mod draft;
 mod event;
+mod lane;
 mod lifecycle;
 #[cfg(test)]
 mod model;
@@ -41,6 +42,7 @@ pub use acl::{is_super, permits};
 pub use apply::{Applied, apply};
 pub use draft::{Changes, DataChange, Draft, INLINE_DATA_BYTES_MAX, NodeChange};
 pub use event::Event;
+pub use lane::{Lane, Lanes};
 pub use nodes::NodeRef;
 pub use path::{InvalidPath, Path, parent_of};
 pub use proposal::{Admission, Batch, CreateMode, Origin, Proposal, Submission, Write};
@@ -88,6 +90,7 @@ pub struct Tree {
     /// How many nodes limit a quota: with none there is nothing to count.
     quota_limits: usize,
     progress: Progress,
+    lanes: Lanes,
 }
 
 impl Tree {
@@ -100,6 +103,7 @@ impl Tree {
             reapable: BTreeSet::new(),
             quota_limits: 0,
             progress: Progress::default(),
+            lanes: Lanes::new(),
         }
     }
 
@@ -138,6 +142,9 @@ impl Tree {
             }
         }
         self.progress = changes.progress;
+        if let Some(lanes) = &changes.lanes {
+            self.lanes.clone_from(lanes);
+        }
     }
 
     /// Takes a node in from the store, parents before children.
@@ -153,6 +160,11 @@ impl Tree {
     /// Takes the progress in from the store.
     pub fn restore_progress(&mut self, progress: Progress) {
         self.progress = progress;
+    }
+
+    /// Takes the lanes in from the store.
+    pub fn restore_lanes(&mut self, lanes: Lanes) {
+        self.lanes = lanes;
     }
 
     fn put_node(&mut self, path: &Path, znode: &Znode, data: NewData<'_>) {
@@ -214,6 +226,11 @@ impl Tree {
     /// The numbers that all servers agree on.
     pub fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// How far the submissions of each server are decided.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// The node at `path`; `""` is the root, as upstream has it.

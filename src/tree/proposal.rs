@@ -67,6 +67,9 @@ pub struct Origin {
     pub session: SessionId,
     /// The request's number.
     pub xid: Xid,
+    /// The submission's number among those of its server since its start; 0: it has none, since
+    /// it is handed in once.
+    pub sequence: u64,
 }
 
 /// On which terms a write is judged.
@@ -134,8 +137,10 @@ impl Batch {
     }
 }
 
-/// The first format of a batch on disk and between servers.
-const FORMAT: u8 = 1;
+/// The format of a batch on disk and between servers.
+const FORMAT: u8 = 2;
+/// The first one, in which submissions had no number.
+const FORMAT_1: u8 = 1;
 
 /// Tags of [`Write`]'s kinds in that format.
 mod tag {
@@ -163,13 +168,20 @@ mod switch {
 
 impl Encode for Batch {
     fn encode(&self, out: &mut BytesMut) {
-        out.put_u8(FORMAT);
-        self.time_ms.encode(out);
-        self.submissions.encode(out);
+        let count = self.submissions.len();
+        Batch::begin(self.time_ms, count, out);
+        self.submissions.iter().for_each(|submission| submission.encode(out));
     }
 }
 
 impl Batch {
+    /// Writes what stands before the submissions of a batch.
+    pub fn begin(time_ms: i64, count: usize, out: &mut BytesMut) {
+        out.put_u8(FORMAT);
+        time_ms.encode(out);
+        (count as i32).encode(out);
+    }
+
     /// Reads a batch back.
     ///
     /// # Errors
@@ -192,12 +204,19 @@ const BYTES_BEFORE_COUNT: usize = 1 + size_of::<i64>();
 impl Decode for Batch {
     fn decode<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, Batch> {
         let (input, format) = byte(input)?;
-        if format != FORMAT {
-            return malformed(input);
-        }
         let (input, time_ms) = Decode::decode(input, frame)?;
-        let (input, submissions) = <Option<Vec<Submission>>>::decode(input, frame)?;
-        Ok((input, Batch { time_ms, submissions: submissions.unwrap_or_default() }))
+        let (input, submissions) = match format {
+            FORMAT => {
+                let (input, submissions) = <Option<Vec<Submission>>>::decode(input, frame)?;
+                (input, submissions.unwrap_or_default())
+            }
+            FORMAT_1 => {
+                let (input, old) = <Option<Vec<Unnumbered>>>::decode(input, frame)?;
+                (input, old.into_iter().flatten().map(|Unnumbered(one)| one).collect())
+            }
+            _ => return malformed(input),
+        };
+        Ok((input, Batch { time_ms, submissions }))
     }
 }
 
@@ -206,6 +225,7 @@ impl Encode for Submission {
         encode_holder(&self.origin.holder, out);
         self.origin.session.encode(out);
         self.origin.xid.encode(out);
+        out.put_u64(self.origin.sequence);
         let admission = &self.admission;
         let switches = [
             (admission.skip_acl, switch::SKIP_ACL),
@@ -222,21 +242,40 @@ impl Encode for Submission {
 
 impl Decode for Submission {
     fn decode<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, Submission> {
-        let (input, holder) = decode_holder(input, frame)?;
-        let (input, session) = Decode::decode(input, frame)?;
-        let (input, xid) = Decode::decode(input, frame)?;
-        let (input, switches) = byte(input)?;
-        let (input, identities) = <Option<Vec<Id>>>::decode(input, frame)?;
-        let (input, write) = Write::decode(input, frame)?;
-        let admission = Admission {
-            identities: identities.unwrap_or_default().into(),
-            skip_acl: switches & switch::SKIP_ACL != 0,
-            enforce_quota: switches & switch::ENFORCE_QUOTA != 0,
-            extended_types: switches & switch::EXTENDED_TYPES != 0,
-            digest_enabled: switches & switch::DIGEST_ENABLED != 0,
-        };
-        Ok((input, Submission { origin: Origin { holder, session, xid }, admission, write }))
+        decode_submission(input, frame, true)
     }
+}
+
+/// A submission in the first format.
+struct Unnumbered(Submission);
+
+impl Decode for Unnumbered {
+    fn decode<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, Unnumbered> {
+        let (input, submission) = decode_submission(input, frame, false)?;
+        Ok((input, Unnumbered(submission)))
+    }
+}
+
+fn decode_submission<'a>(
+    input: &'a [u8],
+    frame: &Bytes,
+    is_numbered: bool,
+) -> Parsed<'a, Submission> {
+    let (input, holder) = decode_holder(input, frame)?;
+    let (input, session) = Decode::decode(input, frame)?;
+    let (input, xid) = Decode::decode(input, frame)?;
+    let (input, sequence) = if is_numbered { number(input)? } else { (input, 0) };
+    let (input, switches) = byte(input)?;
+    let (input, identities) = <Option<Vec<Id>>>::decode(input, frame)?;
+    let (input, write) = Write::decode(input, frame)?;
+    let admission = Admission {
+        identities: identities.unwrap_or_default().into(),
+        skip_acl: switches & switch::SKIP_ACL != 0,
+        enforce_quota: switches & switch::ENFORCE_QUOTA != 0,
+        extended_types: switches & switch::EXTENDED_TYPES != 0,
+        digest_enabled: switches & switch::DIGEST_ENABLED != 0,
+    };
+    Ok((input, Submission { origin: Origin { holder, session, xid, sequence }, admission, write }))
 }
 
 impl Encode for Write {
@@ -422,6 +461,13 @@ fn decode_path<'a>(input: &'a [u8], frame: &Bytes) -> Parsed<'a, String> {
     let (input, path) = Text::decode(input, frame)?;
     match path {
         Some(path) => Ok((input, path)),
+        None => malformed(input),
+    }
+}
+
+fn number(input: &[u8]) -> Parsed<'_, u64> {
+    match input.split_first_chunk() {
+        Some((number, rest)) => Ok((rest, u64::from_be_bytes(*number))),
         None => malformed(input),
     }
 }

@@ -44,6 +44,8 @@ pub enum Refusal {
     SessionMoved { session: SessionId },
     #[error("{path} is not, or not any more, a node to be reaped")]
     NotReapable { path: String },
+    #[error("number {number} of server {server} is not its next submission")]
+    OutOfTurn { server: u64, number: u64 },
     #[error("it was found impossible before it was proposed: {code:?}")]
     AtTheDoor { code: ErrorCode },
 }
@@ -59,6 +61,8 @@ impl Refusal {
             | Refusal::SystemNode { .. }
             | Refusal::RootQuota => ErrorCode::BadArguments,
             Refusal::AtTheDoor { code } => *code,
+            // Nobody is told: the submission is in the log again, or was.
+            Refusal::OutOfTurn { .. } => ErrorCode::RuntimeInconsistency,
             Refusal::TtlDisabled => ErrorCode::Unimplemented,
             Refusal::InvalidAcl => ErrorCode::InvalidAcl,
             Refusal::NoNode { .. } => ErrorCode::NoNode,

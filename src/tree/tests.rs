@@ -346,7 +346,11 @@ fn submission(
         | Write::Multi(_)
         | Write::Refused(_) => {}
     }
-    Submission { origin: Origin { holder, session, xid: Xid(position as i32) }, admission, write }
+    Submission {
+        origin: Origin { holder, session, xid: Xid(position as i32), sequence: 0 },
+        admission,
+        write,
+    }
 }
 
 /// What came of a proposal, as the model would put it.

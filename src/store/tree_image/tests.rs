@@ -52,7 +52,7 @@ impl Pair {
         draft.enter_term(1, true);
         for write in writes {
             let holder = Holder { server: 1, boot: 1, connection: session as u64 };
-            let origin = Origin { holder, session: SessionId(session), xid: Xid(1) };
+            let origin = Origin { holder, session: SessionId(session), xid: Xid(1), sequence: 0 };
             let admission = Admission::internal();
             let submission = Submission { origin, admission, write: write.clone() };
             apply(&mut draft, &Proposal { time_ms: 1_000, submission: &submission });

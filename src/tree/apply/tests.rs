@@ -14,7 +14,8 @@ fn holder(connection: u64) -> Holder {
 }
 
 fn submission(session: SessionId, write: Write) -> Submission {
-    let origin = Origin { holder: holder(session.0 as u64), session, xid: jute::Xid(1) };
+    let origin =
+        Origin { holder: holder(session.0 as u64), session, xid: jute::Xid(1), sequence: 0 };
     Submission { origin, admission: Admission { skip_acl: false, ..Admission::internal() }, write }
 }
 

@@ -1,0 +1,343 @@
+//! How a server without data finds its place: the ensemble is founded, or takes it in.
+//!
+//! An ensemble has a number, drawn when it is founded, and a server belongs to one ensemble at most, from
+//! the moment its identity is on disk. Servers without data ask those of their configuration:
+//!
+//! - If one of them belongs to an ensemble, that takes the new server in, under a name that nobody had
+//!   before: whether this one is new or lost its disk, it has forgotten what it promised.
+//! - If all are without data, or most are and the others do not answer, the first of them founds an
+//!   ensemble and tells the others. All of them begin with the same first entry, so it does not matter
+//!   which of them is heard first.
+//!
+//! What was founded by fewer than a majority is nothing: a server that has nothing but the first entry
+//! goes where the others went.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::oneshot;
+
+use super::identity::{Identity, first_node, server_id};
+use super::peers::{Caller, introduction, unexpected};
+use super::shared::{Shared, is_observer};
+use super::types::{Member, Membership};
+use super::wire::{Answer, Ask};
+use super::{INCARNATION_BITS, Role};
+use crate::config::{EnsembleConfig, Role as ConfiguredRole};
+
+/// How long a server may take to answer what it is.
+const ANSWER_MS: u64 = 1_000;
+/// How long taking a server in may take: it is an entry of the log.
+const TAKE_IN_MS: u64 = 5_000;
+/// Between two rounds of questions.
+const PAUSE_MS: u64 = 200;
+/// How long the servers that do not answer are waited for before the others found an ensemble.
+const ABSENCE_MS: i64 = 5_000;
+/// Rounds between two messages that this server still looks for its place.
+const ROUNDS_PER_MESSAGE: u32 = 25;
+
+/// How a server got its identity.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    pub(super) identity: Identity,
+    /// Whether it is there from the ensemble's first entry on.
+    pub(super) is_founder: bool,
+}
+
+/// The servers of a configuration as text; two servers agree about them if they have the same.
+pub(super) fn servers_text(config: &EnsembleConfig) -> String {
+    let line = |(id, spec)| format!("server.{id}={spec}\n");
+    config.servers.iter().map(line).collect()
+}
+
+/// The members that an ensemble of this configuration begins with: those who vote. Observers are taken
+/// in when they come.
+pub(super) fn first_members(config: &EnsembleConfig) -> BTreeMap<u64, Member> {
+    let voters = config.servers.iter().filter(|(_, spec)| spec.role == ConfiguredRole::Participant);
+    voters.map(|(id, spec)| (first_node(*id), Member { line: spec.to_string() })).collect()
+}
+
+/// What a server said that it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    cluster: u64,
+    leader: u64,
+}
+
+/// Asks a server one thing.
+async fn ask(line: &str, ask: &Ask, limit_ms: u64) -> io::Result<Answer> {
+    Caller::new(line, introduction(0)).call(ask, Duration::from_millis(limit_ms)).await
+}
+
+/// What the other servers of the configuration are, of those that answer.
+async fn survey(config: &EnsembleConfig) -> BTreeMap<u64, Said> {
+    let others = config.servers.iter().filter(|(id, _)| **id != config.my_id);
+    let asked = others.map(|(id, spec)| async move {
+        match ask(&spec.to_string(), &Ask::Standing, ANSWER_MS).await {
+            Ok(Answer::Standing { cluster, leader, .. }) => Some((*id, Said { cluster, leader })),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!("server {id} does not say what it is: {error}");
+                None
+            }
+        }
+    });
+    futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Finds the place of a server without data. `own` is the ensemble that it has founded or was told of
+/// before, if nothing came of that yet.
+pub(super) async fn find_place(
+    shared: &Shared,
+    config: &EnsembleConfig,
+    own: Option<Identity>,
+) -> io::Result<Place> {
+    let mut told = shared.wait_to_be_told();
+    let began_ms = shared.clock.monotonic_ms();
+    let mut round = 0;
+    loop {
+        let said = survey(config).await;
+        let clusters: BTreeSet<u64> =
+            said.values().map(|said| said.cluster).filter(|cluster| *cluster != 0).collect();
+        if let Some(own) = own.filter(|own| clusters.contains(&own.cluster) || clusters.is_empty())
+        {
+            return Ok(Place { identity: own, is_founder: true });
+        }
+        if let Some(cluster) = clusters.first() {
+            if clusters.len() > 1 {
+                tracing::error!("the servers belong to different ensembles: {said:x?}");
+            } else if let Some(identity) = join(config, *cluster, &said).await {
+                return Ok(Place { identity, is_founder: false });
+            }
+        } else if may_found(config, &said, shared.clock.monotonic_ms() - began_ms) {
+            let identity = Identity { cluster: random_number()?, node: first_node(config.my_id) };
+            return Ok(Place { identity, is_founder: true });
+        }
+        if round % ROUNDS_PER_MESSAGE == 0 {
+            let all = config.servers.len() - 1;
+            tracing::info!(
+                "looking for the ensemble: {} of {all} other servers answer",
+                said.len()
+            );
+        }
+        round += 1;
+        tokio::select! {
+            cluster = &mut told => {
+                let cluster = cluster.map_err(io::Error::other)?;
+                let identity = Identity { cluster, node: first_node(config.my_id) };
+                return Ok(Place { identity, is_founder: true });
+            }
+            () = tokio::time::sleep(Duration::from_millis(PAUSE_MS)) => {}
+        }
+    }
+}
+
+/// Whether this server is the one to found an ensemble: of those who vote, all are without data, or most
+/// and the others do not answer; and it is the first of them.
+fn may_found(config: &EnsembleConfig, said: &BTreeMap<u64, Said>, waited_ms: i64) -> bool {
+    let voters = first_members(config);
+    let is_there = |node: &&u64| {
+        let id = server_id(**node);
+        id == config.my_id || said.contains_key(&id)
+    };
+    let there: Vec<u64> = voters.keys().filter(is_there).copied().collect();
+    let are_enough =
+        there.len() == voters.len() || waited_ms >= ABSENCE_MS && there.len() * 2 > voters.len();
+    are_enough && there.first() == Some(&first_node(config.my_id))
+}
+
+/// Asks to be taken in by an ensemble.
+async fn join(
+    config: &EnsembleConfig,
+    cluster: u64,
+    said: &BTreeMap<u64, Said>,
+) -> Option<Identity> {
+    let line = config.servers.get(&config.my_id)?.to_string();
+    let leaders: BTreeSet<u64> = said.values().map(|said| server_id(said.leader)).collect();
+    for (id, spec) in config.servers.iter().filter(|(id, _)| leaders.contains(id)) {
+        let question = Ask::Join { my_id: config.my_id, line: line.clone() };
+        match ask(&spec.to_string(), &question, TAKE_IN_MS).await {
+            Ok(Answer::Joined { cluster: found, node }) if found == cluster => {
+                return Some(Identity { cluster, node });
+            }
+            Ok(Answer::Refused(why)) => {
+                tracing::warn!("server {id} does not take this one in: {why}")
+            }
+            Ok(other) => tracing::warn!("server {id}: {}", unexpected(&other)),
+            Err(error) => tracing::debug!("server {id} cannot be asked: {error}"),
+        }
+    }
+    None
+}
+
+/// What this server is.
+pub(super) fn standing(shared: &Shared) -> Answer {
+    let (cluster, node) =
+        shared.identity().map_or((0, 0), |identity| (identity.cluster, identity.node));
+    let leader = shared.leader().map_or(0, |leader| leader.node);
+    Answer::Standing { cluster, node, leader }
+}
+
+/// Tells this server of an ensemble that is founded.
+pub(super) async fn found(shared: &Shared, cluster: u64, servers: &str) -> Answer {
+    let Some(config) = &shared.config else {
+        return Answer::Refused("this server is standalone".to_owned());
+    };
+    let own = servers_text(config);
+    if own != servers {
+        return Answer::Refused(format!(
+            "the configurations differ: there it is {servers:?}, on server {} {own:?}",
+            config.my_id
+        ));
+    }
+    if let Some(told) = shared.take_told() {
+        // Whoever waits for it has a place by now.
+        let _ = told.send(cluster);
+    }
+    let joined = tokio::time::timeout(Duration::from_millis(TAKE_IN_MS), shared.has_joined()).await;
+    match shared.identity() {
+        Ok(identity) if joined.is_ok() && identity.cluster == cluster => Answer::Done,
+        Ok(identity) => {
+            Answer::Refused(format!("it belongs to ensemble {:016x}", identity.cluster))
+        }
+        Err(error) => Answer::Refused(error.to_string()),
+    }
+}
+
+/// Tells the other servers of the ensemble that this one is founding with them, until there is a leader.
+pub(super) async fn tell(shared: &Shared, config: &EnsembleConfig, cluster: u64) {
+    let others = || config.servers.iter().filter(|(id, _)| **id != config.my_id);
+    let mut told = BTreeSet::new();
+    while shared.leader().is_none() && told.len() < config.servers.len() - 1 {
+        for (id, spec) in others() {
+            if told.contains(id) || spec.role == ConfiguredRole::Observer {
+                continue;
+            }
+            let question = Ask::Found { cluster, servers: servers_text(config) };
+            match ask(&spec.to_string(), &question, ANSWER_MS).await {
+                Ok(Answer::Done) => drop(told.insert(*id)),
+                Ok(Answer::Refused(why)) => tracing::warn!("server {id} does not join in: {why}"),
+                Ok(other) => tracing::warn!("server {id}: {}", unexpected(&other)),
+                Err(error) => tracing::debug!("server {id} cannot be told: {error}"),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+    }
+}
+
+/// Takes a server in, under a new name. It does not vote until it has caught up.
+pub(super) async fn take_in(shared: &Shared, my_id: u64, line: String) -> io::Result<Answer> {
+    let refused = |why: String| Ok(Answer::Refused(why));
+    if shared.role() != Role::Leader {
+        return refused("this server does not lead".to_owned());
+    }
+    let raft = shared.raft_or_error()?;
+    let (Some(membership), Some(config)) = (shared.membership(), &shared.config) else {
+        return refused("this server has no ensemble".to_owned());
+    };
+    let configured = config.servers.get(&my_id).map(ToString::to_string);
+    let known = membership.nodes().filter(|(node, _)| server_id(**node) == my_id);
+    let mut lines: Vec<String> = known.map(|(_, member)| member.line.clone()).collect();
+    lines.extend(configured);
+    if !lines.contains(&line) {
+        return refused(format!("server.{my_id}={line} is not among its servers: {lines:?}"));
+    }
+    let node = next_name(&membership, my_id, shared.clock.wall_ms());
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    let is_stale = |other: &u64| server_id(*other) == my_id && !voters.contains(other);
+    let stale: BTreeSet<u64> = membership.nodes().map(|(n, _)| *n).filter(is_stale).collect();
+    if !stale.is_empty() {
+        raft.change_membership(ChangeMembers::RemoveNodes(stale), false)
+            .await
+            .map_err(io::Error::other)?;
+    }
+    tracing::info!("taking server {my_id} in as node {node:x}");
+    raft.add_learner(node, Member { line }, false).await.map_err(io::Error::other)?;
+    Ok(Answer::Joined { cluster: shared.identity()?.cluster, node })
+}
+
+/// A name that nobody had before: after all that are known, and later than any whose owner is gone.
+fn next_name(membership: &Membership, my_id: u64, wall_ms: i64) -> u64 {
+    let known = membership.nodes().map(|(node, _)| *node).filter(|node| server_id(*node) == my_id);
+    let seconds = (wall_ms / 1_000).clamp(1, i64::from(u32::MAX)) as u64;
+    let after = known.max().map_or(0, |node| node + 1);
+    after.max(my_id << INCARNATION_BITS | seconds)
+}
+
+/// What the leader does about members: a server that has caught up gets its vote, in place of the one
+/// that it was before; a server that was standalone says where it is reached.
+pub(super) async fn keep_members(shared: &Shared) -> io::Result<()> {
+    let (Some(membership), Some(raft)) = (shared.membership(), shared.raft()) else {
+        return Ok(());
+    };
+    if let Some(config) = &shared.config
+        && let Some(spec) = config.servers.get(&config.my_id)
+        && membership.get_node(&shared.node()).is_some_and(|member| member.line.is_empty())
+    {
+        let own = BTreeMap::from([(shared.node(), Member { line: spec.to_string() })]);
+        raft.change_membership(ChangeMembers::SetNodes(own), true)
+            .await
+            .map_err(io::Error::other)?;
+        return Ok(());
+    }
+    if membership.get_joint_config().len() > 1 {
+        return Ok(());
+    }
+    let Some(ready) = caught_up(shared, &membership) else { return Ok(()) };
+    let others = membership.voter_ids().filter(|node| server_id(*node) != server_id(ready));
+    let voters: BTreeSet<u64> = others.chain([ready]).collect();
+    tracing::info!("node {ready:x} has caught up and votes from now on");
+    raft.change_membership(voters, false).await.map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// A member that is to vote and does not yet, although it has nearly all of the log.
+fn caught_up(shared: &Shared, membership: &Membership) -> Option<u64> {
+    /// Entries that it may be behind.
+    const BEHIND_MAX: u64 = 256;
+    let metrics = shared.raft()?.metrics();
+    let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics);
+    let last = metrics.last_log_index?;
+    let replication = metrics.replication.as_ref()?;
+    let learners = membership.learner_ids();
+    let mut votes = learners
+        .filter(|node| membership.get_node(node).is_some_and(|member| !is_observer(&member.line)));
+    votes.find(|node| {
+        let matched = replication.get(node).copied().flatten();
+        matched.is_some_and(|matched| matched.index + BEHIND_MAX >= last)
+    })
+}
+
+/// A number that no ensemble has yet.
+pub(super) fn random_number() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}
+
+impl Shared {
+    /// Waits to be told of an ensemble that is founded.
+    fn wait_to_be_told(&self) -> oneshot::Receiver<u64> {
+        let (tell, told) = oneshot::channel();
+        *self.told.lock() = Some(tell);
+        told
+    }
+
+    /// Whom to tell, once.
+    fn take_told(&self) -> Option<oneshot::Sender<u64>> {
+        self.told.lock().take()
+    }
+}
+
+/// Has the other servers told, in the background.
+pub(super) fn spawn_telling(shared: &Arc<Shared>, cluster: u64) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        if let Some(config) = &shared.config {
+            tell(&shared, config, cluster).await;
+        }
+    });
+}

@@ -1,0 +1,307 @@
+//! The way of this server's submissions to whoever leads.
+//!
+//! Every submission gets the next number and is kept until it is seen decided. It is handed to the
+//! leader, and handed over again from the first undecided one on, whenever it is not certain that the
+//! leader took it: another leader, a lost connection, a refusal. That can put a submission into the log
+//! twice or leave a gap; [`take_turn`](crate::tree) takes each number once and in order.
+//!
+//! Invariant: what is kept is exactly the numbers that are handed in and not known as decided, without
+//! a gap.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt as _, StreamExt as _};
+use jute::Encode as _;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::peers::greet;
+use super::proposer::Queued;
+use super::shared::{Leader, Shared};
+use super::wire::{Greeting, Purpose, put_submission};
+use crate::config::limits::{LANE_FRAME_BYTES_MAX, LANE_SUBMISSIONS_MAX};
+use crate::tree::Submission;
+
+/// Between two attempts to hand over to the same leader.
+const PAUSE_MS: u64 = 10;
+
+/// A submission that is not known as decided.
+struct Undecided {
+    /// Encoded as in a batch.
+    bytes: Bytes,
+    /// What a large one takes of the lane's room.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+struct State {
+    /// The number of the first in `undecided`.
+    first: u64,
+    undecided: VecDeque<Undecided>,
+    /// How many of them are handed over.
+    handed_over: usize,
+    /// Raised whenever everything is to be handed over again.
+    attempt: u64,
+}
+
+/// The submissions of this server.
+pub(super) struct Lane {
+    state: Mutex<State>,
+    wake: Notify,
+    places: Semaphore,
+}
+
+/// What is to be handed over next.
+enum Next {
+    Submissions(Vec<Bytes>),
+    Nothing,
+    /// The attempt is over.
+    Rewound,
+}
+
+impl Lane {
+    pub(super) fn new() -> Lane {
+        let undecided = VecDeque::new();
+        let state = State { first: 1, undecided, handed_over: 0, attempt: 0 };
+        let places = Semaphore::new(LANE_SUBMISSIONS_MAX);
+        Lane { state: Mutex::new(state), wake: Notify::new(), places }
+    }
+
+    /// Takes a submission, once there is a place.
+    pub(super) async fn hand_in(
+        &self,
+        mut submission: Submission,
+        room: Option<OwnedSemaphorePermit>,
+    ) {
+        // The places are never closed.
+        if let Ok(place) = self.places.acquire().await {
+            place.forget();
+        }
+        let mut state = self.state.lock();
+        submission.origin.sequence = state.first + state.undecided.len() as u64;
+        let mut bytes = BytesMut::new();
+        submission.encode(&mut bytes);
+        state.undecided.push_back(Undecided { bytes: bytes.freeze(), _room: room });
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Notes that everything up to a number is decided.
+    pub(super) fn note_decided(&self, number: u64) {
+        let mut state = self.state.lock();
+        let decided = (number + 1).saturating_sub(state.first).min(state.undecided.len() as u64);
+        if decided == 0 {
+            return;
+        }
+        state.undecided.drain(..decided as usize);
+        state.first += decided;
+        state.handed_over = state.handed_over.saturating_sub(decided as usize);
+        drop(state);
+        self.places.add_permits(decided as usize);
+    }
+
+    /// Has everything handed over again: something did not reach the log.
+    pub(super) fn rewind(&self) {
+        self.state.lock().attempt += 1;
+        self.wake.notify_one();
+    }
+
+    /// Begins to hand everything over.
+    fn begin(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.handed_over = 0;
+        state.attempt += 1;
+        state.attempt
+    }
+
+    /// What is next, not much more than so many bytes.
+    fn next(&self, attempt: u64, bytes_max: usize) -> Next {
+        let mut state = self.state.lock();
+        if state.attempt != attempt {
+            return Next::Rewound;
+        }
+        let (mut bytes, mut taken) = (0, Vec::new());
+        for one in state.undecided.iter().skip(state.handed_over) {
+            if !taken.is_empty() && bytes + one.bytes.len() > bytes_max {
+                break;
+            }
+            bytes += one.bytes.len();
+            taken.push(one.bytes.clone());
+        }
+        if taken.is_empty() {
+            return Next::Nothing;
+        }
+        state.handed_over += taken.len();
+        Next::Submissions(taken)
+    }
+}
+
+/// Hands submissions over to whoever leads, for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let Some(mut leader) = shared.leader_changes() else { return };
+    loop {
+        let Some(now) = shared.leader() else {
+            if leader.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let ended = if now.node == shared.node() {
+            propose_here(&shared, now).await
+        } else {
+            hand_over(&shared, now).await
+        };
+        if let Err(error) = ended {
+            tracing::debug!("submissions to server {}: {error}", now.server());
+        }
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+    }
+}
+
+/// Hands over to this server's own proposer, until another leads or everything is to be handed over
+/// again.
+async fn propose_here(shared: &Shared, leader: Leader) -> std::io::Result<()> {
+    let Some(mut changes) = shared.leader_changes() else { return Ok(()) };
+    let lane = &shared.lane;
+    let attempt = lane.begin();
+    let rejections = shared.rejections();
+    loop {
+        match lane.next(attempt, LANE_FRAME_BYTES_MAX) {
+            Next::Submissions(submissions) => {
+                for bytes in submissions {
+                    let queued = Queued::Encoded { bytes, rejections };
+                    if shared.proposals.send(queued).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Next::Rewound => return Ok(()),
+            Next::Nothing => tokio::select! {
+                () = lane.wake.notified() => {}
+                () = shared.rejected(rejections) => return Ok(()),
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+            },
+        }
+        if shared.leader() != Some(leader) || shared.rejections() != rejections {
+            return Ok(());
+        }
+    }
+}
+
+/// Hands over to another server, until that does not lead any more or the connection is lost.
+async fn hand_over(shared: &Shared, leader: Leader) -> std::io::Result<()> {
+    let Some(mut changes) = shared.leader_changes() else { return Ok(()) };
+    let Some(line) = shared.line_of(leader.node) else { return Ok(()) };
+    let identity = shared.identity()?;
+    let greeting = Greeting {
+        purpose: Purpose::Lane,
+        cluster: identity.cluster,
+        from: identity.node,
+        to: leader.node,
+    };
+    let mut stream = tokio::select! {
+        stream = greet(&line, &greeting) => stream?,
+        _ = changes.changed() => return Ok(()),
+    };
+    let lane = &shared.lane;
+    let attempt = lane.begin();
+    loop {
+        if shared.leader() != Some(leader) {
+            return Ok(());
+        }
+        match lane.next(attempt, LANE_FRAME_BYTES_MAX) {
+            Next::Submissions(submissions) => {
+                let mut frame = BytesMut::new();
+                submissions.iter().for_each(|one| put_submission(one, &mut frame));
+                tokio::select! {
+                    sent = stream.send(frame.freeze()) => sent?,
+                    // It may have stopped in the middle of a frame, so the connection is over.
+                    _ = changes.changed() => return Ok(()),
+                }
+            }
+            Next::Rewound => return Ok(()),
+            Next::Nothing => tokio::select! {
+                () = lane.wake.notified() => {}
+                _ = changes.changed() => {}
+                // Nothing is ever said here but that it is over.
+                _ = stream.next() => return Err(std::io::ErrorKind::ConnectionReset.into()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Admission, Origin, Write};
+
+    async fn hand_in(lane: &Lane, count: usize) {
+        for _ in 0..count {
+            let write = Write::CloseSession { expired_holder: None };
+            let admission = Admission::internal();
+            lane.hand_in(Submission { origin: Origin::default(), admission, write }, None).await;
+        }
+    }
+
+    /// The numbers that are handed over next.
+    fn next(lane: &Lane, attempt: u64, bytes_max: usize) -> Option<Vec<u64>> {
+        use jute::Decode as _;
+        match lane.next(attempt, bytes_max) {
+            Next::Rewound => None,
+            Next::Nothing => Some(Vec::new()),
+            Next::Submissions(all) => {
+                let number = |bytes: &Bytes| Submission::decode(bytes, bytes).unwrap().1;
+                Some(all.iter().map(|bytes| number(bytes).origin.sequence).collect())
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_undecided_is_handed_over_again_in_order() {
+        let lane = Lane::new();
+        let attempt = lane.begin();
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![]));
+        hand_in(&lane, 5).await;
+        assert_eq!(next(&lane, attempt, 1), Some(vec![1]), "one goes whatever its size");
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![2, 3, 4, 5]));
+        lane.note_decided(2);
+        lane.note_decided(1);
+        hand_in(&lane, 1).await;
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![6]));
+
+        lane.rewind();
+        assert_eq!(next(&lane, attempt, 1 << 20), None);
+        let attempt = lane.begin();
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![3, 4, 5, 6]));
+        lane.note_decided(6);
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![]));
+        assert_eq!(lane.places.available_permits(), LANE_SUBMISSIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_before_it_was_handed_over_again_is_not_handed_over() {
+        let lane = Lane::new();
+        hand_in(&lane, 4).await;
+        let attempt = lane.begin();
+        lane.note_decided(3);
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![4]));
+        // What never existed is nobody's.
+        lane.note_decided(9);
+        hand_in(&lane, 1).await;
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![5]));
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_waits_until_something_is_decided() {
+        let lane = Lane::new();
+        hand_in(&lane, LANE_SUBMISSIONS_MAX).await;
+        let one_more = hand_in(&lane, 1);
+        tokio::pin!(one_more);
+        let waited = tokio::time::timeout(Duration::from_millis(20), &mut one_more).await;
+        assert!(waited.is_err(), "there is no place");
+        lane.note_decided(1);
+        one_more.await;
+    }
+}

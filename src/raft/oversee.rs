@@ -1,0 +1,76 @@
+//! Whether this server serves clients, and whether it does what a leader does.
+//!
+//! Invariant: no client is served who could see what is older than the limit. A server begins to serve
+//! when it has all that was answered before, and ends when it has not heard of a leader, or as the
+//! leader of a majority, for `syncLimit` ticks. The connection of a session that may be ended elsewhere
+//! before that is closed in time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Role;
+use super::joining;
+use super::shared::Shared;
+use crate::replica::Closing;
+
+/// How often the leader is looked for.
+const LOOK_MS: u64 = 20;
+/// How often the leader looks after its members.
+const MEMBERS_MS: u64 = 200;
+/// Milliseconds without a leader below which no session is in danger.
+const SHORT_SILENCE_MS: i64 = 1_000;
+
+/// Looks after it, for ever.
+pub(super) async fn run(shared: Arc<Shared>, limit: Duration) {
+    shared.has_joined().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+        shared.set_leading(shared.role() == Role::Leader);
+        let silence_ms = shared.since_contact_ms();
+        if *shared.serving.borrow() {
+            if silence_ms > limit.as_millis() as i64 {
+                tracing::warn!("no leader for {silence_ms} ms: closing all client connections");
+                shared.serving.send_replace(false);
+                close_silent(&shared, i64::MAX);
+            } else if silence_ms > SHORT_SILENCE_MS {
+                close_silent(&shared, silence_ms);
+            }
+        }
+    }
+}
+
+/// Closes the connections of sessions that may have been ended elsewhere in so long a silence.
+fn close_silent(shared: &Shared, silence_ms: i64) {
+    for outbox in shared.replica.connections() {
+        // A client gives up after two thirds of its timeout, too.
+        let is_safe = |timeout_ms: i32| silence_ms < i64::from(timeout_ms) * 2 / 3;
+        if !outbox.seat().is_some_and(|seat| is_safe(seat.timeout_ms)) {
+            outbox.close(Closing::AtOnce);
+        }
+    }
+}
+
+/// Begins to serve whenever everything is here, for ever.
+pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
+    let mut serving = shared.serving.subscribe();
+    loop {
+        serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
+        shared.barrier().await?;
+        shared.note_contact();
+        tracing::info!("serving as {}", shared.role().name());
+        shared.serving.send_replace(true);
+    }
+}
+
+/// Looks after the members while this server leads, for ever.
+pub(super) async fn keep_members(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(MEMBERS_MS)).await;
+        if shared.is_leading()
+            && let Err(error) = joining::keep_members(&shared).await
+        {
+            tracing::debug!("the members stay as they are: {error}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Answers other servers.
+//!
+//! Nobody is answered who does not greet as a member of this ensemble, but for questions by which a
+//! server finds out where it belongs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+use openraft::ReadPolicy;
+use openraft::errors::Fatal;
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, VoteRequest,
+};
+use tokio::sync::mpsc;
+
+use super::identity::server_id;
+use super::proposer::Queued;
+use super::shared::Shared;
+use super::types::TypeConfig;
+use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
+use super::{RaftHandle, joining, snapshot};
+use crate::config::limits::APPENDS_IN_FLIGHT_MAX;
+use crate::net::{PeerListener, PeerStream, admit_large_frames};
+use crate::tree::Submission;
+
+/// How long whoever connects may take to greet.
+const GREETING_MS: u64 = 5_000;
+/// How long to wait when the system cannot accept.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Accepts and answers other servers, for ever.
+pub(super) async fn serve(shared: Arc<Shared>, listener: PeerListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    if let Err(error) = answer(&shared, stream, address).await {
+                        tracing::debug!("connection of the server at {address} ended: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept servers: {error}");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    mut stream: PeerStream,
+    address: SocketAddr,
+) -> io::Result<()> {
+    let limit = Duration::from_millis(GREETING_MS);
+    let frame = tokio::time::timeout(limit, stream.next()).await;
+    let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
+    let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
+    let checked = Greeting::decode(frame.freeze()).map_err(|error| error.to_string());
+    let checked = checked.and_then(|greeting| check(shared, &greeting).map(|()| greeting));
+    let greeting = match checked {
+        Ok(greeting) => greeting,
+        Err(why) => {
+            tracing::warn!("the server at {address} is refused: {why}");
+            return stream.send(Answer::Refused(why).encode()).await;
+        }
+    };
+    stream.send(Answer::Done.encode()).await?;
+    if greeting.purpose != Purpose::Introduction {
+        admit_large_frames(&mut stream);
+    }
+    match greeting.purpose {
+        Purpose::Questions => questions(shared, stream).await,
+        Purpose::Lane => lane(shared, stream, greeting.from).await,
+        Purpose::Snapshot => snapshot::receive(shared, stream).await,
+        Purpose::Introduction => introductions(shared, stream).await,
+    }
+}
+
+/// Whether whoever greets like this is answered; else, why not.
+fn check(shared: &Shared, greeting: &Greeting) -> Result<(), String> {
+    if greeting.purpose == Purpose::Introduction {
+        return Ok(());
+    }
+    let Ok(identity) = shared.identity() else {
+        return Err("this server has not found its ensemble yet".to_owned());
+    };
+    if greeting.cluster != identity.cluster {
+        return Err(format!(
+            "it belongs to ensemble {:016x}, this server to ensemble {:016x}",
+            greeting.cluster, identity.cluster
+        ));
+    }
+    if greeting.to != identity.node {
+        return Err(format!(
+            "it means node {:x}, and this is node {:x} (server {})",
+            greeting.to,
+            identity.node,
+            server_id(identity.node)
+        ));
+    }
+    Ok(())
+}
+
+/// Requests to append that were passed on, and what comes of them.
+struct Appends {
+    requests: mpsc::Sender<AppendEntriesRequest<TypeConfig>>,
+    answers: BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Fatal<TypeConfig>>>,
+}
+
+impl Appends {
+    fn new(raft: &RaftHandle) -> Appends {
+        let (requests, queue) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+        let queue = stream::unfold(queue, |mut queue: mpsc::Receiver<_>| async move {
+            queue.recv().await.map(|request| (request, queue))
+        });
+        Appends { requests, answers: raft.stream_append(queue).boxed() }
+    }
+
+    /// What came of the next request; waits for ever without requests.
+    async fn next(
+        appends: &mut Option<Appends>,
+    ) -> Option<Result<StreamAppendResult<TypeConfig>, Fatal<TypeConfig>>> {
+        match appends {
+            Some(appends) => Pin::new(&mut appends.answers).next().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn questions(shared: &Arc<Shared>, mut stream: PeerStream) -> io::Result<()> {
+    let raft = shared.raft_or_error()?.clone();
+    let mut appends = None;
+    loop {
+        tokio::select! {
+            frame = stream.next() => {
+                let Some(frame) = frame else { return Ok(()) };
+                match Ask::decode(frame?.freeze())? {
+                    Ask::Append { vote, prev, commit, entries } => {
+                        let request = AppendEntriesRequest {
+                            vote,
+                            prev_log_id: prev,
+                            leader_commit: commit,
+                            entries,
+                        };
+                        let passed = appends.get_or_insert_with(|| Appends::new(&raft));
+                        passed.requests.send(request).await.map_err(io::Error::other)?;
+                    }
+                    ask => stream.send(answer_to(shared, &raft, ask).await?.encode()).await?,
+                }
+            }
+            answer = Appends::next(&mut appends) => {
+                let Some(answer) = answer else {
+                    return Err(io::Error::other("consensus answers no more"));
+                };
+                let answer = answer.map_err(io::Error::other)?;
+                if answer.is_ok() {
+                    shared.note_contact();
+                } else {
+                    // What was sent after it is not answered: the leader begins anew.
+                    appends = None;
+                }
+                stream.send(Answer::Appended(answer).encode()).await?;
+            }
+        }
+    }
+}
+
+/// The answer to a question of a member.
+async fn answer_to(shared: &Shared, raft: &RaftHandle, ask: Ask) -> io::Result<Answer> {
+    Ok(match ask {
+        Ask::Vote { vote, last, is_transfer, is_trial } => {
+            let request = VoteRequest { vote, last_log_id: last, leadership_transfer: is_transfer };
+            let voted =
+                if is_trial { raft.pre_vote(request).await } else { raft.vote(request).await };
+            let voted = voted.map_err(io::Error::other)?;
+            let last = voted.last_log_id;
+            Answer::Voted { vote: voted.vote, is_granted: voted.vote_granted, last }
+        }
+        Ask::Transfer { from, to, last } => {
+            let request = TransferLeaderRequest::new(from, to, last);
+            match raft.handle_transfer_leader(request).await.map_err(io::Error::other)? {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Refused(error.to_string()),
+            }
+        }
+        Ask::Touch(sessions) => {
+            sessions.iter().for_each(|session| shared.sessions.touch(*session));
+            Answer::Done
+        }
+        Ask::ReadIndex => match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
+            Err(error) => Answer::Refused(error.to_string()),
+        },
+        Ask::Append { .. } | Ask::Standing | Ask::Found { .. } | Ask::Join { .. } => {
+            Answer::Refused("the question is out of place".to_owned())
+        }
+    })
+}
+
+/// Proposes what another server hands over, while this one leads. The connection ends as soon as
+/// anything may not have reached the log.
+async fn lane(shared: &Shared, mut stream: PeerStream, from: u64) -> io::Result<()> {
+    let raft = shared.raft_or_error()?;
+    let Some(mut changes) = shared.leader_changes() else { return Ok(()) };
+    let rejections = shared.rejections();
+    loop {
+        if !raft.is_leader() {
+            return Err(io::Error::other("this server does not lead"));
+        }
+        tokio::select! {
+            frame = stream.next() => {
+                let Some(frame) = frame else { return Ok(()) };
+                for bytes in submissions(frame?.freeze())? {
+                    // Nothing enters the log that could not be read back from it.
+                    let submission: Submission = jute::decode_all(&bytes)
+                        .map_err(|error| io::Error::other(error.to_string()))?;
+                    if submission.origin.holder.server != server_id(from) {
+                        return Err(io::Error::other("a submission of another server"));
+                    }
+                    let queued = Queued::Encoded { bytes, rejections };
+                    shared.proposals.send(queued).await.map_err(io::Error::other)?;
+                }
+            }
+            () = shared.rejected(rejections) => {
+                return Err(io::Error::other("a proposal did not reach the log"));
+            }
+            changed = changes.changed() => changed?,
+        }
+    }
+}
+
+/// Answers a server that looks for its place.
+async fn introductions(shared: &Arc<Shared>, mut stream: PeerStream) -> io::Result<()> {
+    while let Some(frame) = stream.next().await {
+        let answer = match Ask::decode(frame?.freeze())? {
+            Ask::Standing => joining::standing(shared),
+            Ask::Found { cluster, servers } => joining::found(shared, cluster, &servers).await,
+            Ask::Join { my_id, line } => match joining::take_in(shared, my_id, line).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            _ => Answer::Refused("the question is for members".to_owned()),
+        };
+        stream.send(answer.encode()).await?;
+    }
+    Ok(())
+}

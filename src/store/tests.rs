@@ -108,9 +108,9 @@ fn a_newer_format_is_refused_before_anything_is_touched() {
     let directory = tempdir().unwrap();
     let home = directory.path().join("rookeeper");
     std::fs::create_dir(&home).unwrap();
-    std::fs::write(home.join("FORMAT"), "format 2\nlog x\n").unwrap();
+    std::fs::write(home.join("FORMAT"), "format 3\nlog x\n").unwrap();
     let refused = refusal(&directory);
-    assert!(matches!(refused, StoreError::NewerFormat { found: 2, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::NewerFormat { found: 3, known: 2, .. }), "{refused}");
     assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
 }
 

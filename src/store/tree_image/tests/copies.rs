@@ -463,11 +463,11 @@ fn a_crash_at_any_point_leaves_the_old_image_or_the_new_one_whole() {
     assert_eq!(names(crashes.path()).len(), places.len());
     for (number, place) in places.into_iter().enumerate() {
         let directory = crashes.path().join(place);
+        let is_new = 4 <= number;
         for start in 0..2 {
             let store = Store::open(&directory, None).unwrap();
             let loaded = load(&store.tree).unwrap();
             loaded.check_invariants().unwrap();
-            let is_new = 4 <= number;
             assert_same(&loaded, if is_new { &source.tree } else { &target.tree });
             assert_eq!(store.log.bounds().unwrap(), Some((1, 3)), "{place}, start {start}");
             let mut left = names(&directory.join(crate::store::HOME));
@@ -483,6 +483,79 @@ fn a_crash_at_any_point_leaves_the_old_image_or_the_new_one_whole() {
         drop(store);
         assert_same(&load(&Store::open(&directory, None).unwrap().tree).unwrap(), &source.tree);
     }
+}
+
+#[test]
+fn an_installation_that_cannot_be_prepared_leaves_the_old_image_serving() {
+    let (source, mut target) = (furnished(), other());
+    let checkpoint = source.image().take_checkpoint().unwrap();
+    let received = arrived(&checkpoint, target.image());
+    let in_the_way = home(&target).join("FORMAT.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let refused = target.image().install(received, |_| Ok(())).err().unwrap();
+    assert!(matches!(refused, StoreError::NotWritable { .. }), "{refused}");
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(names(&home(&target)), ["FORMAT", "LOCK", "raft", "tree"]);
+    target.run(1, &[create("/on", Some(600), 0)]);
+    target.reopen();
+    target.install(&checkpoint);
+}
+
+#[test]
+fn nothing_is_written_when_it_is_unknown_which_image_a_restart_would_find() {
+    let (source, mut target) = (furnished(), other());
+    target.image().flush().unwrap();
+    let received = arrived(&source.image().take_checkpoint().unwrap(), target.image());
+    let unfinished = home(&target).join("FORMAT.new");
+    VISIT.set(Some(Box::new(move |place| {
+        if place == "prepared" {
+            fs::remove_file(&unfinished).unwrap();
+        }
+    })));
+    let refused = target.image().install(received, |_| Ok(())).err().unwrap();
+    VISIT.take();
+    assert!(matches!(refused, StoreError::NotWritable { .. }), "{refused}");
+    assert_eq!(names(&home(&target)), ["FORMAT", "LOCK", "raft", "tree", "tree.1"]);
+    assert_same(&load(target.image()).unwrap(), &target.tree);
+    let stopped = |outcome: Result<(), StoreError>| {
+        assert!(matches!(outcome, Err(StoreError::Stopped { .. })), "{outcome:?}");
+    };
+    stopped(target.image().commit(&Changes::default(), &[]));
+    stopped(target.image().flush());
+    stopped(target.image().take_checkpoint().map(drop));
+    target.reopen();
+    assert_eq!(names(&home(&target)), ["FORMAT", "LOCK", "raft", "tree"]);
+}
+
+#[test]
+fn an_image_in_use_is_closed_and_removed_when_nobody_is_inside_it() {
+    let (source, mut target) = (furnished(), other());
+    let inside = target.image().current();
+    target.install(&source.image().take_checkpoint().unwrap());
+    inside.flush().unwrap();
+    assert!(inside.state("applied", ReadTier::Persisted).unwrap().is_some());
+    assert_eq!(names(&home(&target)), ["FORMAT", "LOCK", "raft", "tree", "tree.1"]);
+    drop(inside);
+    assert_eq!(names(&home(&target)), ["FORMAT", "LOCK", "raft", "tree.1"]);
+    target.reopen();
+}
+
+#[test]
+fn a_transfer_that_cannot_be_written_is_removed_and_can_begin_again() {
+    let (source, mut target) = (furnished(), other());
+    let checkpoint = source.image().take_checkpoint().unwrap();
+    let directory = home(&target).join("incoming");
+    let mut incoming = target.image().begin_incoming(checkpoint.manifest().clone()).unwrap();
+    assert!(!carry(&checkpoint, &mut incoming, 1).unwrap());
+    let (next, _) = incoming.missing().unwrap();
+    fs::create_dir(directory.join(&checkpoint.manifest().files()[next].name)).unwrap();
+    let failed = carry(&checkpoint, &mut incoming, 1).unwrap_err();
+    assert!(matches!(failed, StoreError::NotWritable { .. }), "{failed}");
+    assert!(!directory.exists());
+    let ended = carry(&checkpoint, &mut incoming, 1).unwrap_err().to_string();
+    assert!(ended.contains("has ended") && incoming.finish().is_err(), "{ended}");
+    target.install(&checkpoint);
+    assert_same(&target.tree, &source.tree);
 }
 
 #[test]

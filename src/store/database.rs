@@ -70,10 +70,26 @@ pub(super) fn open(path: &Path, options: &Options, columns: &[&str]) -> Result<D
     let opened = if columns.is_empty() {
         DB::open(options, path)
     } else {
-        let descriptor = |name: &&str| ColumnFamilyDescriptor::new(*name, options.clone());
-        DB::open_cf_descriptors(options, path, columns.iter().map(descriptor))
+        DB::open_cf_descriptors(options, path, descriptors(options, columns))
     };
     opened.map_err(|error| opening_failed(path, &error))
+}
+
+/// Opens the database at `path` as it is: no file of it is changed.
+pub(super) fn open_to_read(
+    path: &Path,
+    options: &Options,
+    columns: &[&str],
+) -> Result<DB, StoreError> {
+    DB::open_cf_descriptors_read_only(options, path, descriptors(options, columns), false)
+        .map_err(|error| opening_failed(path, &error))
+}
+
+fn descriptors(
+    options: &Options,
+    columns: &[&str],
+) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    columns.iter().map(|name| ColumnFamilyDescriptor::new(*name, options.clone()))
 }
 
 /// What it means that a database cannot be opened.

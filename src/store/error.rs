@@ -36,6 +36,9 @@ pub enum StoreError {
          directories and let it copy the others' state"
     )]
     Corrupt { place: String, problem: String },
+    /// Never a fault of this server's own store.
+    #[error("the copy of another server's tree cannot be used: {problem}")]
+    BadCopy { problem: String },
     #[error("{action} failed: {reason}")]
     Failed { action: String, reason: String },
     #[error("the store stopped at an earlier fault: {first}")]
@@ -46,6 +49,11 @@ impl StoreError {
     /// What failed, in words that follow "… failed: ".
     pub(super) fn failed(action: &str, reason: &(impl ToString + ?Sized)) -> StoreError {
         StoreError::Failed { action: action.to_owned(), reason: reason.to_string() }
+    }
+
+    /// What makes another server's image useless.
+    pub fn bad_copy(problem: &(impl ToString + ?Sized)) -> StoreError {
+        StoreError::BadCopy { problem: problem.to_string() }
     }
 
     /// An error of the file system while `path` was prepared.

@@ -11,11 +11,13 @@
 //! Layout, beside whatever else lies in the directories:
 //!
 //! ```text
-//! <dataDir>/rookeeper/FORMAT    the format and which log belongs to the tree
-//! <dataDir>/rookeeper/LOCK      held while a server runs
-//! <dataDir>/rookeeper/tree/     RocksDB
+//! <dataDir>/rookeeper/FORMAT        the format, which log belongs to the tree, and where that is
+//! <dataDir>/rookeeper/LOCK          held while a server runs
+//! <dataDir>/rookeeper/tree/         RocksDB; `tree.<n>/` once another server's tree was installed
+//! <dataDir>/rookeeper/incoming/     another server's tree while it arrives
+//! <dataDir>/rookeeper/checkpoint.<n>/  a copy of the tree while another server reads it
 //! <dataLogDir>/rookeeper/LOCK
-//! <dataLogDir>/rookeeper/raft/  RocksDB
+//! <dataLogDir>/rookeeper/raft/      RocksDB
 //! ```
 
 mod database;
@@ -36,12 +38,13 @@ pub use error::StoreError;
 pub use format_file::FORMAT;
 pub use log::{Done, LogStore, SyncObserver};
 pub use record::{FORMAT_HISTORY, RecordFormat};
-pub use tree_image::TreeStore;
+pub use tree_image::{Candidate, Checkpoint, FileEntry, Incoming, Manifest, Received, TreeStore};
 
 use error::Latch;
 use format_file::FormatFile;
 use lock::DirectoryLock;
 use record::Flaw;
+use tree_image::{Setting, directory};
 
 /// The one directory of ours in `dataDir` and in `dataLogDir`.
 pub const HOME: &str = "rookeeper";
@@ -66,27 +69,33 @@ impl Store {
     ///
     /// Any [`StoreError`] but [`StoreError::Stopped`].
     pub fn open(data_dir: &Path, log_dir: Option<&Path>) -> Result<Store, StoreError> {
-        let places = Places::new(data_dir, log_dir);
-        let format = FormatFile::read(&places.data_home)?;
-        if format.is_some() && !is_database(&places.raft) {
-            return Err(places.mismatched("there is no log"));
-        }
+        let data_home = data_dir.join(HOME);
+        let format = FormatFile::read(&data_home)?;
+        let image = format.as_ref().map_or(directory::FIRST_IMAGE, |format| &format.image);
+        let places = Places::new(data_home, log_dir.unwrap_or(data_dir).join(HOME), image);
+        places.check(format.is_some())?;
         let locks = places.prepare()?;
+        if FormatFile::read(&places.data_home)? != format {
+            return Err(StoreError::InUse { path: places.data_home });
+        }
 
         let cache = database::block_cache();
         let latch = Latch::default();
         let log = LogStore::open(&places.raft, &cache, latch.clone(), Arc::clone(&locks))?;
-        let tree = TreeStore::open(&places.tree, &cache, latch, locks)?;
-        let identity = log.identity()?;
-        match format {
-            Some(format) if format.log_identity == identity => {}
+        let log_identity = log.identity()?;
+        let home = places.data_home.clone();
+        let setting = Setting { home, log_identity: log_identity.clone(), cache, latch, locks };
+        let tree = TreeStore::open(setting, image)?;
+        match &format {
+            Some(format) if format.log_identity == log_identity => {}
             Some(_) => return Err(places.mismatched("the tree was written along with another log")),
             // The first start may have ended before it could write the file.
             None if log.is_untouched()? && tree.is_empty()? => {
-                FormatFile { log_identity: identity }.write(&places.data_home)?;
+                FormatFile { log_identity, image: image.to_owned() }.write(&places.data_home)?;
             }
             None => return Err(places.mismatched("FORMAT is missing beside the tree")),
         }
+        directory::remove_leftovers(&places.data_home, image)?;
         Ok(Store { log, tree })
     }
 }
@@ -100,10 +109,21 @@ struct Places {
 }
 
 impl Places {
-    fn new(data_dir: &Path, log_dir: Option<&Path>) -> Places {
-        let data_home = data_dir.join(HOME);
-        let log_home = log_dir.unwrap_or(data_dir).join(HOME);
-        Places { tree: data_home.join("tree"), raft: log_home.join("raft"), data_home, log_home }
+    fn new(data_home: PathBuf, log_home: PathBuf, image: &str) -> Places {
+        Places { tree: data_home.join(image), raft: log_home.join("raft"), data_home, log_home }
+    }
+
+    /// Refuses before anything is created where something must have been lost.
+    fn check(&self, has_format: bool) -> Result<(), StoreError> {
+        if has_format && !is_database(&self.raft) {
+            Err(self.mismatched("there is no log"))
+        } else if has_format && !is_database(&self.tree) {
+            Err(self.mismatched("there is no tree"))
+        } else if !has_format && directory::holds_installed_image(&self.data_home) {
+            Err(self.mismatched("FORMAT is missing beside the tree"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Creates the directories that are missing, so that they outlive a power failure, and locks

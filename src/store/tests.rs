@@ -108,9 +108,9 @@ fn a_newer_format_is_refused_before_anything_is_touched() {
     let directory = tempdir().unwrap();
     let home = directory.path().join("rookeeper");
     std::fs::create_dir(&home).unwrap();
-    std::fs::write(home.join("FORMAT"), "format 2\nlog x\n").unwrap();
+    std::fs::write(home.join("FORMAT"), "format 3\nlog x\n").unwrap();
     let refused = refusal(&directory);
-    assert!(matches!(refused, StoreError::NewerFormat { found: 2, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::NewerFormat { found: 3, known: 2, .. }), "{refused}");
     assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
 }
 
@@ -250,12 +250,7 @@ fn child_commits_until_it_is_killed() {
     let mut number = tree.progress().term;
     for _ in 0..1_000_000 {
         number += 1;
-        let changes = Changes {
-            progress: Progress { term: number, ..Progress::default() },
-            ..Changes::default()
-        };
-        let state = [("applied", Bytes::from(number.to_string()))];
-        store.tree.commit(&changes, &state).unwrap();
+        commit_number(&store, number);
         println!("\ncommitted {number}");
         if number.is_multiple_of(16) {
             store.tree.flush().unwrap();
@@ -342,4 +337,97 @@ fn a_disk_that_refuses_stops_the_store_and_every_waiter_hears_of_it() {
     let store = open(&directory);
     let (_, last) = store.log.bounds().unwrap().unwrap();
     assert!(acknowledged.iter().all(|index| *index <= last), "{last}: {text}");
+}
+
+/// Commits to the store of another server, and brings its image over until it is killed.
+#[test]
+#[ignore = "the child process of another test"]
+fn child_installs_until_it_is_killed() {
+    let Some((store, _)) = child_store() else { return };
+    let source = Path::new(&std::env::var(CHILD_DIRECTORY).unwrap()).join("source");
+    let source = Store::open(&source, None).unwrap();
+    source.tree.load(&mut Tree::bare()).unwrap();
+    let mut tree = Tree::bare();
+    store.tree.load(&mut tree).unwrap();
+    let mut number = tree.progress().term;
+    for _ in 0..1_000 {
+        number += 1;
+        commit_number(&source, number);
+        let checkpoint = source.tree.take_checkpoint().unwrap();
+        let mut incoming = store.tree.begin_incoming(checkpoint.manifest().clone()).unwrap();
+        while let Some((file, offset)) = incoming.missing() {
+            let piece = checkpoint.read(file, offset, 1 << 20).unwrap();
+            incoming.write(file, offset, &piece).unwrap();
+        }
+        store.tree.install(incoming.finish().unwrap(), |_| Ok(())).unwrap();
+        println!("\ninstalled {number}");
+    }
+}
+
+/// Commits a number as the tree's progress and as the state.
+fn commit_number(store: &Store, number: u64) {
+    let progress = Progress { term: number, ..Progress::default() };
+    let changes = Changes { progress, ..Changes::default() };
+    let state = [("applied", Bytes::from(number.to_string()))];
+    store.tree.commit(&changes, &state).unwrap();
+}
+
+#[test]
+fn a_killed_process_leaves_the_image_before_an_installation_or_after_it() {
+    let directory = tempdir().unwrap();
+    for round in 0..4 {
+        let (count, delay_us) = (1 + random_below(3) as usize, random_below(60_000));
+        let child = child("child_installs_until_it_is_killed", &directory, None);
+        let text = kill_after(child, "installed ", count, delay_us);
+
+        let context = format!("round {round}, killed {delay_us} us after {count} installations");
+        let installed = numbers(text.lines(), "installed ").last().copied().unwrap();
+        let store = open(&directory);
+        let mut tree = Tree::bare();
+        store.tree.load(&mut tree).unwrap();
+        let found = tree.progress().term;
+        assert!((installed..=installed + 1).contains(&found), "{context}: {installed}, {found}");
+        let state = store.tree.flushed_state("applied").unwrap().unwrap();
+        assert_eq!(state, found.to_string(), "{context}");
+    }
+}
+
+/// Receives another server's image until the disk refuses, and goes on without it.
+#[test]
+#[ignore = "the child process of another test"]
+fn child_meets_a_full_disk_while_it_receives() {
+    let Some((store, next)) = child_store() else { return };
+    store.tree.load(&mut Tree::bare()).unwrap();
+    commit_number(&store, 1);
+    let (name, piece) = ("1.sst".to_owned(), vec![7; 100_000]);
+    let file = FileEntry { name, bytes: 10_000_000, crc32c: 0 };
+    let mut incoming = store.tree.begin_incoming(Manifest::new(vec![file]).unwrap()).unwrap();
+    for _ in 0..100 {
+        let (file, offset) = incoming.missing().unwrap();
+        let Err(error) = incoming.write(file, offset, &piece) else { continue };
+        println!("\nrefused at {offset}: {error}");
+        append(&store, next..next + 1);
+        commit_number(&store, 2);
+        store.tree.flush().unwrap();
+        println!("\nwent on");
+        return;
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_while_a_tree_arrives_keeps_nothing_of_it_and_the_server_goes_on() {
+    let directory = tempdir().unwrap();
+    drop(open(&directory));
+    let limited = child(
+        "child_meets_a_full_disk_while_it_receives",
+        &directory,
+        Some("trap '' XFSZ; ulimit -f 1024"),
+    );
+    let output = limited.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let refusal = text.lines().find(|line| line.starts_with("refused at ")).unwrap();
+    assert!(refusal.contains("File too large") && refusal.contains("1.sst"), "{text}");
+    assert!(text.lines().any(|line| line == "went on"), "{text}");
+    assert!(!directory.path().join("rookeeper/incoming").exists());
+    assert_eq!(open(&directory).tree.state("applied").unwrap().unwrap(), "2");
 }

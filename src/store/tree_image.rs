@@ -4,73 +4,81 @@
 //! which takes all column families at once; after a crash the image is that of the last flush, whole
 //! and consistent, and raft applies again whatever came later.
 //!
-//! Invariants: a node's data lies either in its record or, if it is larger, under the same key in
-//! `data`, never in both; progress and the caller's state belong to the same moment as the nodes.
+//! It can be copied to another server while this one runs ([`Checkpoint`]), and can be replaced by
+//! another server's ([`Incoming`], [`TreeStore::install`]).
 
-use std::collections::HashSet;
-use std::path::Path as FilePath;
-use std::sync::{Arc, Mutex, PoisonError};
+mod checkpoint;
+pub(super) mod directory;
+mod image;
+mod incoming;
+mod install;
+mod manifest;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use jute::SessionId;
-use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{
-    Cache, ColumnFamily, DB, DBCompressionType, DBRawIterator, FlushOptions, MemtableFactory,
-    ReadOptions, ReadTier, WriteBatch, WriteOptions,
-};
+use rocksdb::{Cache, ReadTier};
+
+pub use checkpoint::Checkpoint;
+pub use incoming::{Incoming, Received};
+pub use install::Candidate;
+pub use manifest::{FileEntry, Manifest};
 
 use super::error::Latch;
-use super::keyspace::{
-    DATA, PROGRESS, SESSION, STATE, TREE_COLUMNS, ZNODE, node_key, parse_node_key,
-    parse_session_key, session_key, shown,
-};
 use super::lock::DirectoryLock;
-use super::record::{self, AclReader, Flaw, RecordFormat, is_inline, seal, unseal};
-use super::{StoreError, damaged_record, database};
-use crate::tree::{Changes, DataChange, NodeChange, Owner, Path, Session, Tree, Znode};
-
-/// A flush begins by itself when so much is committed but unflushed.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
-/// Buffers that may wait for their flush before commits have to.
-const WRITE_BUFFERS_MAX: i32 = 4;
-/// Read ahead of a scan over everything.
-const SCAN_AHEAD_BYTES: usize = 2 << 20;
+use super::{StoreError, database};
+use crate::tree::{Changes, Tree};
+use directory::Directory;
+use image::Image;
 
 /// The image of the tree. A clone is another handle to the same image.
 #[derive(Clone)]
 pub struct TreeStore {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
-struct Inner {
-    db: DB,
-    latch: Latch,
-    /// The nodes with a record in `data`; `None` until they are known. It saves every commit of a
-    /// node with small data a deletion that would delete nothing.
-    large: Mutex<Option<HashSet<Path>>>,
-    _locks: Arc<[DirectoryLock]>,
+struct Shared {
+    setting: Setting,
+    /// The image that counts. Whoever uses it takes a handle of its own, so that an image that is
+    /// replaced is closed only when nobody is inside it.
+    current: RwLock<Arc<Image>>,
+    /// How many copies were made.
+    checkpoints: AtomicU64,
+    /// How many transfers of another server's image have begun.
+    transfer: Mutex<u64>,
+}
+
+/// What all images of a store have in common.
+pub(super) struct Setting {
+    /// `<dataDir>/rookeeper`.
+    pub(super) home: PathBuf,
+    /// The log that belongs to the image.
+    pub(super) log_identity: String,
+    pub(super) cache: Cache,
+    pub(super) latch: Latch,
+    pub(super) locks: Arc<[DirectoryLock]>,
 }
 
 impl TreeStore {
-    /// Opens the image in the directory `path`.
-    pub(super) fn open(
-        path: &FilePath,
-        cache: &Cache,
-        latch: Latch,
-        locks: Arc<[DirectoryLock]>,
-    ) -> Result<TreeStore, StoreError> {
-        let mut options = database::shared_options(cache);
-        options.set_atomic_flush(true);
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
-        // What is committed is read again only after a flush, so it need not be sorted before one.
-        options.set_memtable_factory(MemtableFactory::Vector);
-        options.set_allow_concurrent_memtable_write(false);
-        options.set_compression_type(DBCompressionType::Lz4);
-        let db = database::open(path, &options, &TREE_COLUMNS)?;
-        let inner = Inner { db, latch, large: Mutex::new(None), _locks: locks };
-        Ok(TreeStore { inner: Arc::new(inner) })
+    /// Opens the image that lies in the directory `name`.
+    pub(super) fn open(setting: Setting, name: &str) -> Result<TreeStore, StoreError> {
+        let directory = Directory::lasting(setting.home.join(name));
+        let options = image::options(&setting.cache);
+        let image = Image::open(directory, &options, setting.latch.clone())?;
+        let current = RwLock::new(Arc::new(image));
+        let (checkpoints, transfer) = (AtomicU64::default(), Mutex::default());
+        Ok(TreeStore { shared: Arc::new(Shared { setting, current, checkpoints, transfer }) })
+    }
+
+    fn home(&self) -> &Path {
+        &self.shared.setting.home
+    }
+
+    /// The image that counts now.
+    fn current(&self) -> Arc<Image> {
+        Arc::clone(&self.shared.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether nothing was ever committed: a new ensemble then commits its system nodes.
@@ -79,7 +87,7 @@ impl TreeStore {
     ///
     /// The disk's.
     pub fn is_empty(&self) -> Result<bool, StoreError> {
-        Ok(self.inner.get(STATE, PROGRESS.as_bytes(), ReadTier::All)?.is_none())
+        self.current().is_empty()
     }
 
     /// Reads everything into a bare tree, checking every record. Comes before the first commit.
@@ -89,16 +97,7 @@ impl TreeStore {
     /// The disk's, or [`StoreError::Corrupt`] about the first thing that is damaged or does not
     /// fit; the tree is then of no use.
     pub fn load(&self, tree: &mut Tree) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        inner.load_sessions(tree)?;
-        let large = inner.load_nodes(tree)?;
-        if let Some(record) = inner.get(STATE, PROGRESS.as_bytes(), ReadTier::All)? {
-            let progress = record::decode_progress(PROGRESS.as_bytes(), &record)
-                .map_err(|flaw| inner.damaged(&record::PROGRESS, PROGRESS, &flaw))?;
-            tree.restore_progress(progress);
-        }
-        *inner.large.lock().unwrap_or_else(PoisonError::into_inner) = Some(large);
-        Ok(())
+        self.current().load(tree)
     }
 
     /// Writes changes and state in one batch, without waiting for the disk: it lasts once it is
@@ -117,35 +116,7 @@ impl TreeStore {
         changes: &Changes,
         state: &[(&'static str, Bytes)],
     ) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        inner.latch.check()?;
-        let mut large = inner.large.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(large) = large.as_mut() else { panic!("a tree is loaded before it is changed") };
-
-        let mut batch = WriteBatch::default();
-        for (path, change) in &changes.nodes {
-            inner.add_node(&mut batch, large, path, change)?;
-        }
-        let sessions = inner.column(SESSION)?;
-        for (id, session) in &changes.sessions {
-            let key = session_key(*id);
-            match session {
-                Some(session) => {
-                    batch.put_cf(sessions, key, record::encode_session(&key, session));
-                }
-                None => batch.delete_cf(sessions, key),
-            }
-        }
-        let states = inner.column(STATE)?;
-        for (name, value) in state {
-            assert_ne!(*name, PROGRESS, "the tree's progress is the tree's");
-            let key = name.as_bytes();
-            let write = |out: &mut bytes::BytesMut| out.extend_from_slice(value);
-            batch.put_cf(states, key, seal(&record::STATE, key, value.len(), write));
-        }
-        let progress = record::encode_progress(PROGRESS.as_bytes(), changes.progress);
-        batch.put_cf(states, PROGRESS, progress);
-        inner.write(batch)
+        self.current().commit(changes, state)
     }
 
     /// The value that was last committed under a name.
@@ -154,7 +125,7 @@ impl TreeStore {
     ///
     /// The disk's, or [`StoreError::Corrupt`].
     pub fn state(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        self.inner.state(name, ReadTier::All)
+        self.current().state(name, ReadTier::All)
     }
 
     /// The value under a name that a restart would find: as of the last flush.
@@ -163,7 +134,7 @@ impl TreeStore {
     ///
     /// The disk's, or [`StoreError::Corrupt`].
     pub fn flushed_state(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        self.inner.state(name, ReadTier::Persisted)
+        self.current().state(name, ReadTier::Persisted)
     }
 
     /// Makes everything that is committed last. After a crash meanwhile, all of it does or none.
@@ -172,247 +143,27 @@ impl TreeStore {
     ///
     /// The disk's; after that nothing is written any more.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        inner.latch.check()?;
-        let columns = TREE_COLUMNS.iter().map(|name| inner.column(name));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let columns: Vec<_> = columns.iter().collect();
-        let flushed = inner.db.flush_cfs_opt(&columns, &FlushOptions::default());
-        inner.latch.note(flushed.map_err(|error| inner.fault("flushing the tree", &error)))
+        self.current().flush()
     }
 
-    /// Flushes, and makes a copy of the image out of hard links at `directory`, which must not exist
-    /// yet and lies on the same disk.
+    /// Flushes, and makes a copy of the image out of hard links, for another server to read. Commits
+    /// may go on meanwhile.
     ///
     /// # Errors
     ///
     /// The disk's.
-    pub fn checkpoint(&self, directory: &FilePath) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        self.flush()?;
-        Checkpoint::new(&inner.db)
-            .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
-            .map_err(|error| inner.fault("making a checkpoint of the tree", &error))
+    pub fn take_checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let Shared { setting, checkpoints, .. } = &*self.shared;
+        let number = checkpoints.fetch_add(1, Ordering::Relaxed);
+        let path = setting.home.join(directory::checkpoint_name(number));
+        let options = image::options(&setting.cache);
+        let locks = Arc::clone(&setting.locks);
+        Checkpoint::take(&self.current(), Directory::temporary(path), &options, locks)
     }
 
     /// Bytes that the image takes on disk, approximately.
     pub fn disk_bytes(&self) -> u64 {
-        database::disk_bytes(self.inner.db.path())
-    }
-}
-
-impl Inner {
-    fn column(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
-        let missing = || StoreError::failed("finding a column family", name);
-        self.db.cf_handle(name).ok_or_else(missing)
-    }
-
-    fn fault(&self, action: &str, error: &rocksdb::Error) -> StoreError {
-        database::fault(action, self.db.path(), error)
-    }
-
-    fn damaged(&self, format: &RecordFormat, name: &str, flaw: &Flaw) -> StoreError {
-        damaged_record(&self.db, format, name, flaw)
-    }
-
-    /// The record under a key.
-    fn get(&self, column: &str, key: &[u8], tier: ReadTier) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut options = ReadOptions::default();
-        options.set_read_tier(tier);
-        self.db
-            .get_cf_opt(self.column(column)?, key, &options)
-            .map_err(|error| self.fault(&format!("reading the tree's {column}"), &error))
-    }
-
-    fn state(&self, name: &str, tier: ReadTier) -> Result<Option<Bytes>, StoreError> {
-        let key = name.as_bytes();
-        let Some(record) = self.get(STATE, key, tier)? else { return Ok(None) };
-        match unseal(&record::STATE, key, &record) {
-            Ok(value) => Ok(Some(Bytes::copy_from_slice(value))),
-            Err(flaw) => Err(self.damaged(&record::STATE, name, &flaw)),
-        }
-    }
-
-    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        let written = self.db.write_opt(batch, &options);
-        self.latch.note(written.map_err(|error| self.fault("writing the tree", &error)))
-    }
-
-    /// Adds what became of a node to a batch.
-    fn add_node(
-        &self,
-        batch: &mut WriteBatch,
-        large: &mut HashSet<Path>,
-        path: &Path,
-        change: &NodeChange,
-    ) -> Result<(), StoreError> {
-        let (znodes, data_column) = (self.column(ZNODE)?, self.column(DATA)?);
-        let key = node_key(path);
-        let (znode, data) = match change {
-            NodeChange::Remove => {
-                batch.delete_cf(znodes, &key);
-                if large.remove(path) {
-                    batch.delete_cf(data_column, &key);
-                }
-                return Ok(());
-            }
-            NodeChange::Put { znode, data } => (znode, data),
-        };
-        let inline = match data {
-            DataChange::Keep => {
-                let is_kept = !is_inline(znode.data_length) && large.contains(path);
-                assert!(is_kept, "{path} keeps data that does not lie apart: {znode:?}");
-                &[][..]
-            }
-            DataChange::Set(data) => {
-                let length = data.as_ref().map(|data| data.len() as u32);
-                assert_eq!(length, znode.data_length, "{path} says how long its data is");
-                data.as_deref().unwrap_or_default()
-            }
-        };
-        if is_inline(znode.data_length) {
-            batch.put_cf(znodes, &key, record::encode_znode(&key, znode, inline));
-            if large.remove(path) {
-                batch.delete_cf(data_column, &key);
-            }
-            return Ok(());
-        }
-        batch.put_cf(znodes, &key, record::encode_znode(&key, znode, &[]));
-        if let DataChange::Set(Some(data)) = data {
-            let write = |out: &mut bytes::BytesMut| out.extend_from_slice(data);
-            batch.put_cf(data_column, &key, seal(&record::DATA, &key, data.len(), write));
-            large.insert(path.clone());
-        }
-        Ok(())
-    }
-
-    /// A walk over a column family.
-    fn scan(&self, column: &'static str) -> Result<Scan<'_>, StoreError> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        options.set_readahead_size(SCAN_AHEAD_BYTES);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.column(column)?, options);
-        iterator.seek_to_first();
-        Ok(Scan { store: self, column, iterator })
-    }
-
-    fn load_sessions(&self, tree: &mut Tree) -> Result<(), StoreError> {
-        let mut sessions = self.scan(SESSION)?;
-        while let Some((key, record)) = sessions.current()? {
-            let (id, session) = self.session(key, record)?;
-            tree.restore_session(id, session);
-            sessions.iterator.next();
-        }
-        Ok(())
-    }
-
-    fn session(&self, key: &[u8], record: &[u8]) -> Result<(SessionId, Session), StoreError> {
-        let damaged = |flaw| self.damaged(&record::SESSION, &shown(key), &flaw);
-        let id = parse_session_key(key).ok_or(Flaw::Senseless("its key is no id"));
-        let id = id.map_err(damaged)?;
-        Ok((id, record::decode_session(key, record).map_err(damaged)?))
-    }
-
-    /// Reads all nodes, with their larger data from a second walk in step with the first, and tells
-    /// which have larger data.
-    fn load_nodes(&self, tree: &mut Tree) -> Result<HashSet<Path>, StoreError> {
-        let acls = AclReader::new();
-        let mut large = HashSet::new();
-        let mut children_expected = 0;
-        let mut nodes = self.scan(ZNODE)?;
-        let mut data = self.scan(DATA)?;
-        let mut count = 0_i64;
-        while let Some((key, record)) = nodes.current()? {
-            let damaged = |flaw| self.damaged(&record::ZNODE, &shown(key), &flaw);
-            let path = parse_node_key(key).ok_or(Flaw::Senseless("its key is no path"));
-            let path = path.map_err(damaged)?;
-            let (znode, inline) = record::decode_znode(&acls, key, record).map_err(damaged)?;
-            check_place(tree, &path, &znode).map_err(damaged)?;
-            if is_inline(znode.data_length) {
-                tree.restore_node(&path, &znode, znode.data_length.map(|_| inline));
-            } else {
-                let large_data = self.large_data(&data, key, &znode)?;
-                tree.restore_node(&path, &znode, Some(large_data));
-                data.iterator.next();
-                large.insert(path);
-            }
-            count += 1;
-            children_expected += i64::from(znode.children_present);
-            nodes.iterator.next();
-        }
-        if let Some((key, _)) = data.current()? {
-            let flaw = Flaw::Senseless("no node has so much data");
-            return Err(self.damaged(&record::DATA, &shown(key), &flaw));
-        }
-        // Every node but the root is somebody's child.
-        if count != 0 && children_expected != count - 1 {
-            let place = format!("the tree in {}", self.db.path().display());
-            let problem = format!("its {count} nodes have {children_expected} children together");
-            return Err(StoreError::Corrupt { place, problem });
-        }
-        Ok(large)
-    }
-
-    /// The larger data of the node with this key, which must be the next in the walk.
-    fn large_data<'s>(
-        &self,
-        data: &'s Scan<'_>,
-        key: &[u8],
-        znode: &Znode,
-    ) -> Result<&'s [u8], StoreError> {
-        let damaged = |key: &[u8], flaw| self.damaged(&record::DATA, &shown(key), &flaw);
-        match data.current()? {
-            Some((found, record)) if found == key => {
-                let payload = unseal(&record::DATA, key, record);
-                let payload = payload.map_err(|flaw| damaged(key, flaw))?;
-                if Some(payload.len() as u32) == znode.data_length {
-                    Ok(payload)
-                } else {
-                    Err(damaged(key, Flaw::Senseless("its length is not what the node says")))
-                }
-            }
-            Some((found, _)) if found < key => {
-                Err(damaged(found, Flaw::Senseless("no node has so much data")))
-            }
-            _ => Err(damaged(key, Flaw::Senseless("it is missing"))),
-        }
-    }
-}
-
-/// Whether a node may stand where it stands, among those that were read before it.
-fn check_place(tree: &Tree, path: &Path, znode: &Znode) -> Result<(), Flaw> {
-    if path.parent().is_some_and(|parent| tree.find(parent.as_str()).is_none()) {
-        return Err(Flaw::Senseless("its parent is missing"));
-    }
-    match znode.owner {
-        Owner::Ephemeral(session) if tree.session(session).is_none() => {
-            Err(Flaw::Senseless("its session is missing"))
-        }
-        Owner::Ephemeral(_) | Owner::Persistent | Owner::Container | Owner::Ttl(_) => Ok(()),
-    }
-}
-
-/// A key and its record.
-type Pair<'s> = (&'s [u8], &'s [u8]);
-
-/// A walk over a column family, which may end early because of an error.
-struct Scan<'s> {
-    store: &'s Inner,
-    column: &'static str,
-    iterator: DBRawIterator<'s>,
-}
-
-impl Scan<'_> {
-    /// The key and the record here; `None` at the end.
-    fn current(&self) -> Result<Option<Pair<'_>>, StoreError> {
-        match self.iterator.item() {
-            Some(item) => Ok(Some(item)),
-            None => self.iterator.status().map(|()| None).map_err(|error| {
-                self.store.fault(&format!("reading the tree's {}", self.column), &error)
-            }),
-        }
+        database::disk_bytes(self.current().path())
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod control;
 pub mod coverage;
 pub mod engine;
+pub mod ensemble;
 pub mod names;
 pub mod operation;
 pub mod play;

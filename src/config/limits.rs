@@ -96,3 +96,7 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 
 /// Bytes of a snapshot that travel in one frame.
 pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;
+
+/// Bytes of the log's end that the servers of an ensemble keep although they are flushed, for one that
+/// was away for a moment; one that needs more gets a snapshot.
+pub const LOG_KEPT_BYTES: u64 = 32 * MIB as u64;

@@ -29,7 +29,6 @@ pub(super) const MEMBERSHIP: &str = "membership";
 pub(super) const LANES: &str = "lanes";
 
 /// What openraft calls the data of a snapshot.
-#[derive(Debug)]
 pub(super) enum Image {
     /// All that has been flushed here. Whoever is to have it takes a copy then.
     Flushed,

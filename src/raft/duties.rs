@@ -113,5 +113,6 @@ pub(super) async fn flush_tree(ensemble: Arc<Ensemble>, snap_bytes_max: u64) {
             since_flush_ms = 0;
             ensemble.trigger_flush().await;
         }
+        ensemble.purge().await;
     }
 }

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use openraft::{RaftLogReader as _, ServerState};
 
 use super::applier::Applier;
 use super::identity::{self, Identity, first_node, server_id};
 use super::joining::{self, Place, find_place, first_members};
-use super::log_store::RaftLog;
+use super::log_store::{RaftLog, Volume};
 use super::network::Network;
 use super::shared::Shared;
 use super::snapshot::SnapshotSource;
@@ -39,9 +38,9 @@ impl Founder {
         Ok(Founder { shared, settings, log, applier })
     }
 
-    /// Counts the bytes of entries appended since the start.
-    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
-        self.log.appended_bytes()
+    /// How much is appended to the log, and where.
+    pub(super) fn volume(&self) -> Arc<Volume> {
+        self.log.volume()
     }
 
     async fn take_part(self, identity: Identity) -> Result<RaftHandle, StartError> {

@@ -37,6 +37,9 @@ const TAIL_BYTES_MAX: usize = 8 << 20;
 /// Bytes of entries read from disk at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes between two places of the log that are remembered.
+const MARK_BYTES: u64 = 1 << 20;
+
 /// Appends in a row that each had the log to itself, after which the next is likely to as well.
 const LONE_APPENDS_MIN: u32 = 8;
 /// The same after a sync that took longer than so many milliseconds.
@@ -96,12 +99,49 @@ impl Tail {
     }
 }
 
+/// How much was appended since the start, and where: what to keep is said in bytes.
+#[derive(Default)]
+pub(super) struct Volume {
+    bytes: AtomicU64,
+    /// Entries, each with the bytes up to and with it, a mebibyte or more apart.
+    marks: Mutex<VecDeque<(u64, u64)>>,
+}
+
+impl Volume {
+    /// Bytes of entries appended since the start.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, index: u64, bytes: usize) {
+        let total = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let mut marks = self.marks.lock();
+        if marks.back().is_none_or(|(_, marked)| total - marked >= MARK_BYTES) {
+            marks.push_back((index, total));
+        }
+    }
+
+    /// The last entry after which there are at least so many bytes, if that is known. It is told once.
+    pub(super) fn take_before(&self, bytes: u64) -> Option<u64> {
+        let total = self.bytes();
+        let mut marks = self.marks.lock();
+        let mut last = None;
+        while let Some((index, marked)) = marks.front().copied()
+            && total - marked >= bytes
+        {
+            last = Some(index);
+            marks.pop_front();
+        }
+        last
+    }
+}
+
 /// The log.
 #[derive(Clone)]
 pub(super) struct RaftLog {
     store: LogStore,
     tail: Arc<Mutex<Tail>>,
-    appended_bytes: Arc<AtomicU64>,
+    volume: Arc<Volume>,
     fault: Fault,
     replica: Arc<Replica>,
     quiet: Quiet,
@@ -151,7 +191,7 @@ impl RaftLog {
         RaftLog {
             store,
             tail: Arc::default(),
-            appended_bytes: Arc::default(),
+            volume: Arc::default(),
             fault,
             replica,
             quiet,
@@ -166,9 +206,9 @@ impl RaftLog {
         self.durably(|done| self.store.put_state(VOTE, Bytes::new(), done)).await
     }
 
-    /// Counts the bytes of entries appended since the start.
-    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.appended_bytes)
+    /// How much is appended, and where.
+    pub(super) fn volume(&self) -> Arc<Volume> {
+        Arc::clone(&self.volume)
     }
 
     /// Reads `[from, to)`: what is old from disk, the rest from memory.
@@ -312,7 +352,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
                 let bytes = encode_entry(&entry);
                 let index = entry.index();
                 is_single &= tail.durable + 1 == index && is_single_write(&entry);
-                self.appended_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.volume.count(index, bytes.len());
                 tail.push(entry, bytes.len());
                 records.push((index, bytes));
             }

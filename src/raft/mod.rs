@@ -27,7 +27,6 @@ mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
@@ -37,8 +36,8 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, RateLimit};
 use crate::config::limits::{
-    LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES, LOG_LINES_INTERVAL_MS,
-    LOG_LINES_PER_INTERVAL_MAX,
+    LANE_BYTES_MAX, LANE_SUBMISSIONS_MAX, LARGE_SUBMISSION_BYTES, LOG_KEPT_BYTES,
+    LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX,
 };
 use crate::config::{Config, EnsembleConfig};
 use crate::net::PeerListener;
@@ -52,6 +51,7 @@ pub use sessions::Sessions;
 
 use applier::Applier;
 use founder::Founder;
+use log_store::Volume;
 use proposer::{Proposer, Queued};
 use shared::Shared;
 use types::TypeConfig;
@@ -71,9 +71,10 @@ const ELECTION_MS: (u64, u64) = (150, 300);
 /// Without its majority, a leader lets the others be for so long from time to time, so that those who
 /// have one can elect another.
 const QUORUM_LOSS_PROBE_MS: u64 = 700;
-/// Entries before the last flush that are kept in the log: none, for a standalone server has no peer
-/// that could lag behind. An entry can be large, so a thousand of them were over a gigabyte of files.
-const PURGE_KEEPS_ENTRIES: u64 = 0;
+/// Entries before the last flush that openraft keeps in the log: none, for a standalone server has no
+/// peer that could lag behind; in an ensemble all, for there it is said in bytes what is kept. An entry
+/// can be large, so a thousand of them were over a gigabyte of files.
+const PURGE_KEEPS_ENTRIES: (u64, u64) = (0, 1 << 40);
 /// Entries that are purged together at the least. A purge is one small write that nobody waits for.
 const PURGE_BATCH_ENTRIES: u64 = 1;
 
@@ -137,7 +138,7 @@ pub struct Ensemble {
     shared: Arc<Shared>,
     /// Bytes that large submissions may still add to the queue.
     room: Arc<Semaphore>,
-    appended_bytes: Arc<AtomicU64>,
+    volume: Arc<Volume>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -182,7 +183,7 @@ impl Ensemble {
         let ensemble = Arc::new(Ensemble {
             shared: Arc::clone(&shared),
             room: Arc::new(Semaphore::new(LANE_BYTES_MAX)),
-            appended_bytes: founder.appended_bytes(),
+            volume: founder.volume(),
             tasks: parking_lot::Mutex::default(),
         });
         ensemble.take_up_duties(config, queue);
@@ -342,7 +343,16 @@ impl Ensemble {
 
     /// Bytes of log entries appended since the start.
     fn appended_bytes(&self) -> u64 {
-        self.appended_bytes.load(Ordering::Relaxed)
+        self.volume.bytes()
+    }
+
+    /// Has the log purged but for what a server may need that was away for a moment.
+    async fn purge(&self) {
+        let (Some(raft), true) = (self.shared.raft(), self.has_others()) else { return };
+        let Some(index) = self.volume.take_before(LOG_KEPT_BYTES) else { return };
+        if let Err(error) = raft.trigger().purge_log(index).await {
+            tracing::warn!("the log could not be purged: {error}");
+        }
     }
 
     async fn trigger_flush(&self) {
@@ -430,7 +440,13 @@ fn settings(config: &Config) -> Result<openraft::Config, StartError> {
         quorum_loss_probe_interval: Some(QUORUM_LOSS_PROBE_MS),
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snap_count.max(1)),
-        max_in_snapshot_log_to_keep: PURGE_KEEPS_ENTRIES,
+        max_in_snapshot_log_to_keep: if config.ensemble.is_none() {
+            PURGE_KEEPS_ENTRIES.0
+        } else {
+            PURGE_KEEPS_ENTRIES.1
+        },
+        // Whoever lags gets a snapshot when the log does not reach back to where it is.
+        replication_lag_threshold: PURGE_KEEPS_ENTRIES.1,
         purge_batch_size: PURGE_BATCH_ENTRIES,
         ..openraft::Config::default()
     };

@@ -13,6 +13,7 @@ use crate::tree::{Holder, SessionChange, Tree};
 /// The tracker with the clock it is turned by.
 pub struct Sessions {
     clock: Clock,
+    tick_ms: i64,
     tracker: Mutex<SessionTracker>,
     /// Whether it is this server that ends silent sessions.
     is_local: AtomicBool,
@@ -23,13 +24,9 @@ pub struct Sessions {
 impl Sessions {
     /// Tracks every session of the tree, each from now with its full timeout.
     pub fn new(tree: &Tree, tick_ms: i64, clock: Clock) -> Sessions {
-        let mut tracker = SessionTracker::new(tick_ms);
-        let now_ms = clock.monotonic_ms();
-        for (id, session) in tree.sessions() {
-            tracker.track(id, session.timeout_ms, session.holder, now_ms);
-        }
+        let tracker = tracked(tree, tick_ms, clock);
         let is_local = AtomicBool::new(true);
-        Sessions { clock, tracker: Mutex::new(tracker), is_local, heard: Mutex::default() }
+        Sessions { clock, tick_ms, tracker: Mutex::new(tracker), is_local, heard: Mutex::default() }
     }
 
     /// Notes that a client was heard from.
@@ -49,6 +46,11 @@ impl Sessions {
     /// The sessions that were heard of since this was last asked.
     pub(super) fn take_heard(&self) -> Vec<SessionId> {
         self.heard.lock().drain().collect()
+    }
+
+    /// Tracks the sessions of another tree instead.
+    pub(super) fn replace(&self, tree: &Tree) {
+        *self.tracker.lock() = tracked(tree, self.tick_ms, self.clock);
     }
 
     /// Gives every session its full timeout.
@@ -91,4 +93,14 @@ impl Sessions {
     pub fn with_tracker<T>(&self, look: impl FnOnce(&SessionTracker) -> T) -> T {
         look(&self.tracker.lock())
     }
+}
+
+/// Every session of a tree, from now with its full timeout.
+fn tracked(tree: &Tree, tick_ms: i64, clock: Clock) -> SessionTracker {
+    let mut tracker = SessionTracker::new(tick_ms);
+    let now_ms = clock.monotonic_ms();
+    for (id, session) in tree.sessions() {
+        tracker.track(id, session.timeout_ms, session.holder, now_ms);
+    }
+    tracker
 }

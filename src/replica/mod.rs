@@ -77,6 +77,19 @@ impl Replica {
         self.home
     }
 
+    /// Takes in another tree, at which nobody here has looked yet: all connections end, since what their
+    /// clients missed cannot be told.
+    pub fn replace(&self, tree: Tree) {
+        let old = {
+            let mut current = self.tree.write();
+            for outbox in self.connections() {
+                outbox.close(Closing::AtOnce);
+            }
+            std::mem::replace(&mut *current, tree)
+        };
+        drop(old);
+    }
+
     /// The name of a connection of this server.
     pub fn holder(&self, connection: ConnectionId) -> Holder {
         Holder { connection: connection.0, ..self.home }

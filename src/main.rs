@@ -156,6 +156,7 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
         return Err(problem.into());
     }
     tracing::info!("stopping");
+    ensemble.step_aside().await;
     stop.cancel();
     serving.await?;
     ensemble.stop().await;

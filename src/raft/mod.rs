@@ -11,6 +11,7 @@ mod founder;
 mod identity;
 mod joining;
 mod lane;
+mod leaving;
 mod log_store;
 mod network;
 mod oversee;
@@ -360,6 +361,11 @@ impl Ensemble {
         if let Err(error) = raft.trigger().snapshot().await {
             tracing::warn!("the tree's store could not be flushed: {error}");
         }
+    }
+
+    /// Lets another lead, if this server does: to be called before it stops.
+    pub async fn step_aside(&self) {
+        leaving::step_aside(&self.shared).await;
     }
 
     /// Stops taking part. Flushes the tree's store, so that the next start has nothing to replay.

@@ -54,10 +54,13 @@ impl Proposer {
         self.shared.has_joined().await;
         let Some(raft) = self.shared.raft().cloned() else { return };
         let mut in_flight = FuturesUnordered::new();
+        let mut holding = self.shared.holding.subscribe();
         loop {
             tokio::select! {
                 // Nothing is taken from the queue while the log is busy: it gathers there.
-                first = self.queue.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX => {
+                first = self.queue.recv(),
+                    if in_flight.len() < PROPOSALS_IN_FLIGHT_MAX && !*self.shared.holding.borrow() =>
+                {
                     let Some(first) = first else { break };
                     let (payload, asked) = self.gather(first);
                     let (responder, outcome) =
@@ -68,6 +71,7 @@ impl Proposer {
                     }
                     in_flight.push(async move { (asked, outcome.await) });
                 }
+                changed = holding.changed() => if changed.is_err() { return },
                 Some((asked, outcome)) = in_flight.next() => match outcome {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => self.give_up(&asked, &error),

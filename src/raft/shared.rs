@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) serving: watch::Sender<bool>,
     /// Whether this server leads and has taken up what a leader does.
     leading: AtomicBool,
+    /// Whether nothing is proposed for a moment.
+    pub(super) holding: watch::Sender<bool>,
     /// Those who wait for a barrier, and how they are noticed.
     pub(super) waiters: Mutex<Vec<Waiter>>,
     pub(super) waiter_came: tokio::sync::Notify,
@@ -104,6 +106,7 @@ impl Shared {
             contact_ms: AtomicI64::new(clock.monotonic_ms()),
             serving: watch::Sender::new(false),
             leading: AtomicBool::new(false),
+            holding: watch::Sender::new(false),
             waiters: Mutex::default(),
             waiter_came: tokio::sync::Notify::new(),
             told: Mutex::default(),

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::identity::server_id;
 use super::proposer::Queued;
-use super::shared::Shared;
+use super::shared::{Leader, Shared};
 use super::types::TypeConfig;
 use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
 use super::{RaftHandle, joining, snapshot};
@@ -30,6 +30,11 @@ use crate::tree::Submission;
 
 /// How long whoever connects may take to greet.
 const GREETING_MS: u64 = 5_000;
+/// How often a server that lost its leader's connection tries to be elected, how many times, and by how
+/// much each waits for the one before it.
+const HASTEN_MS: u64 = 20;
+const HASTEN_TRIES: u32 = 25;
+const HASTEN_RANK_MS: u64 = 60;
 /// How long to wait when the system cannot accept.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
@@ -76,7 +81,13 @@ async fn answer(
         admit_large_frames(&mut stream);
     }
     match greeting.purpose {
-        Purpose::Questions => questions(shared, stream).await,
+        Purpose::Questions => {
+            let ended = questions(shared, stream).await;
+            if let Some(leader) = shared.leader().filter(|leader| leader.node == greeting.from) {
+                tokio::spawn(hasten(Arc::clone(shared), leader));
+            }
+            ended
+        }
         Purpose::Lane => lane(shared, stream, greeting.from).await,
         Purpose::Snapshot => snapshot::receive(shared, stream).await,
         Purpose::Introduction => introductions(shared, stream).await,
@@ -131,6 +142,23 @@ impl Appends {
             Some(appends) => Pin::new(&mut appends.answers).next().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// Stands for election as soon as that may be, when the leader's connection is lost: most often that is
+/// since its process has ended. If it lives it is still heard of over another connection, and nobody
+/// votes for this server.
+async fn hasten(shared: Arc<Shared>, lost: Leader) {
+    let (Some(raft), Some(membership)) = (shared.raft(), shared.membership()) else { return };
+    let mut others = membership.voter_ids().filter(|node| *node != lost.node);
+    // One after the other, so that they do not take each other's votes.
+    let Some(rank) = others.position(|node| node == shared.node()) else { return };
+    tokio::time::sleep(Duration::from_millis(HASTEN_RANK_MS * rank as u64)).await;
+    for _ in 0..HASTEN_TRIES {
+        if shared.leader() != Some(lost) || raft.trigger().elect(true).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(HASTEN_MS)).await;
     }
 }
 

@@ -199,6 +199,12 @@ impl RaftLog {
         }
     }
 
+    /// Writes the entry that the log begins with; it lasts when this returns.
+    pub(super) async fn begin(&mut self, entry: Entry) -> io::Result<()> {
+        let record = (entry.index(), encode_entry(&entry));
+        self.durably(|done| self.store.append(vec![record], done)).await
+    }
+
     /// Forgets everything. Only for what came to nothing: nobody was ever promised any of it.
     pub(super) async fn reset(&mut self) -> io::Result<()> {
         self.tail.lock().truncate_from(0);

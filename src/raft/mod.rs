@@ -13,6 +13,7 @@ mod joining;
 mod lane;
 mod leaving;
 mod log_store;
+mod members;
 mod network;
 mod oversee;
 mod peer_server;
@@ -171,7 +172,7 @@ impl Ensemble {
         store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
         let (proposals, queue) = mpsc::channel(LANE_SUBMISSIONS_MAX);
         let shared = Arc::new(Shared::new(
-            config.ensemble.clone(),
+            (config.ensemble.clone(), config.reconfig_enabled),
             Duration::from_millis(u64::from(config.tick_time_ms)),
             clock,
             fault.clone(),

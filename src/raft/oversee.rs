@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Role;
-use super::joining;
+use super::members;
 use super::shared::Shared;
 use crate::replica::Closing;
 
@@ -68,7 +68,7 @@ pub(super) async fn keep_members(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(Duration::from_millis(MEMBERS_MS)).await;
         if shared.is_leading()
-            && let Err(error) = joining::keep_members(&shared).await
+            && let Err(error) = members::keep(&shared).await
         {
             tracing::debug!("the members stay as they are: {error}");
         }

@@ -23,7 +23,7 @@ use super::proposer::Queued;
 use super::shared::{Leader, Shared};
 use super::types::TypeConfig;
 use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
-use super::{RaftHandle, joining, snapshot};
+use super::{RaftHandle, joining, members, snapshot};
 use crate::config::limits::APPENDS_IN_FLIGHT_MAX;
 use crate::net::{PeerListener, PeerStream, admit_large_frames};
 use crate::tree::Submission;
@@ -270,7 +270,7 @@ async fn introductions(shared: &Arc<Shared>, mut stream: PeerStream) -> io::Resu
         let answer = match Ask::decode(frame?.freeze())? {
             Ask::Standing => joining::standing(shared),
             Ask::Found { cluster, servers } => joining::found(shared, cluster, &servers).await,
-            Ask::Join { my_id, line } => match joining::take_in(shared, my_id, line).await {
+            Ask::Join { my_id, line } => match members::take_in(shared, my_id, line).await {
                 Ok(answer) => answer,
                 Err(error) => Answer::Refused(error.to_string()),
             },

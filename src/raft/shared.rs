@@ -45,6 +45,8 @@ pub(super) type Waiter = oneshot::Sender<io::Result<()>>;
 pub(super) struct Shared {
     /// The ensemble as it is configured; `None` for a standalone server.
     pub(super) config: Option<EnsembleConfig>,
+    /// Whether a server that is not configured may look on.
+    pub(super) admits_guests: bool,
     pub(super) tick: Duration,
     pub(super) clock: Clock,
     pub(super) fault: Fault,
@@ -79,7 +81,7 @@ pub(super) struct Shared {
 impl Shared {
     #[expect(clippy::too_many_arguments, reason = "each is named where it is called, once")]
     pub(super) fn new(
-        config: Option<EnsembleConfig>,
+        (config, admits_guests): (Option<EnsembleConfig>, bool),
         tick: Duration,
         clock: Clock,
         fault: Fault,
@@ -90,6 +92,7 @@ impl Shared {
     ) -> Shared {
         Shared {
             config,
+            admits_guests,
             tick,
             clock,
             fault,

@@ -90,7 +90,7 @@ pub(super) async fn take_in(shared: &Shared, my_id: u64, line: String) -> io::Re
 }
 
 /// A name that nobody had before: after all that are known, and later than any whose owner is gone.
-fn next_name(membership: &Membership, my_id: u64, wall_ms: i64) -> u64 {
+pub(super) fn next_name(membership: &Membership, my_id: u64, wall_ms: i64) -> u64 {
     let known = membership.nodes().map(|(node, _)| *node).filter(|node| server_id(*node) == my_id);
     let seconds = (wall_ms / 1_000).clamp(1, i64::from(u32::MAX)) as u64;
     let after = known.max().map_or(0, |node| node + 1);

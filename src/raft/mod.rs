@@ -19,6 +19,7 @@ mod oversee;
 mod peer_server;
 mod peers;
 mod proposer;
+mod reconfig;
 mod sessions;
 mod shared;
 mod snapshot;
@@ -31,6 +32,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jute::ErrorCode;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -49,6 +51,7 @@ use crate::tree::{Draft, Holder, Submission, Tree};
 
 pub use duties::Reaping;
 pub use fault::Fault;
+pub use reconfig::Reconfiguration;
 pub use sessions::Sessions;
 
 use applier::Applier;
@@ -311,6 +314,27 @@ impl Ensemble {
     pub async fn barrier(&self) -> Result<(), Stopped> {
         let barrier = self.while_serving(self.shared.barrier()).await?;
         barrier.map_err(|_| Stopped)
+    }
+
+    /// Changes who belongs to the ensemble, and waits until that is so here.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]: it is not known what came of it. The code: what the client is told.
+    pub async fn reconfigure(
+        &self,
+        wish: &Reconfiguration,
+    ) -> Result<Result<(), ErrorCode>, Stopped> {
+        let asked = self.while_serving(reconfig::ask(&self.shared, wish)).await?;
+        match asked.map_err(|_| Stopped)? {
+            Err(code) => Ok(Err(code)),
+            Ok(index) => {
+                let mut applied = self.shared.applied.subscribe();
+                let is_here = applied.wait_for(|applied| *applied >= index);
+                self.while_serving(is_here).await?.map_err(|_| Stopped)?;
+                Ok(Ok(()))
+            }
+        }
     }
 
     /// Notes that a session's client was heard from.

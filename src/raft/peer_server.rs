@@ -23,7 +23,7 @@ use super::proposer::Queued;
 use super::shared::{Leader, Shared};
 use super::types::TypeConfig;
 use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
-use super::{RaftHandle, joining, members, snapshot};
+use super::{RaftHandle, joining, members, reconfig, snapshot};
 use crate::config::limits::APPENDS_IN_FLIGHT_MAX;
 use crate::net::{PeerListener, PeerStream, admit_large_frames};
 use crate::tree::Submission;
@@ -225,6 +225,10 @@ async fn answer_to(shared: &Shared, raft: &RaftHandle, ask: Ask) -> io::Result<A
         Ask::ReadIndex => match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
             Err(error) => Answer::Refused(error.to_string()),
+        },
+        Ask::Reconfigure(wish) => match reconfig::carry_out(shared, &wish).await {
+            Ok(index) => Answer::Index(index),
+            Err(code) => Answer::Failed(code as i32),
         },
         Ask::Append { .. } | Ask::Standing | Ask::Found { .. } | Ask::Join { .. } => {
             Answer::Refused("the question is out of place".to_owned())

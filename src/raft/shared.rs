@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub(super) serving: watch::Sender<bool>,
     /// Whether this server leads and has taken up what a leader does.
     leading: AtomicBool,
+    /// Held while the members change as an operator wishes.
+    pub(super) reconfiguring: tokio::sync::Mutex<()>,
     /// Whether nothing is proposed for a moment.
     pub(super) holding: watch::Sender<bool>,
     /// Those who wait for a barrier, and how they are noticed.
@@ -109,6 +111,7 @@ impl Shared {
             contact_ms: AtomicI64::new(clock.monotonic_ms()),
             serving: watch::Sender::new(false),
             leading: AtomicBool::new(false),
+            reconfiguring: tokio::sync::Mutex::new(()),
             holding: watch::Sender::new(false),
             waiters: Mutex::default(),
             waiter_came: tokio::sync::Notify::new(),

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jute::reply::{Body, ConnectResponse, put_connect_response};
-use jute::request::{ConnectRequest, Request, RequestHeader};
-use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
+use jute::request::{ConnectRequest, PathWatch, Reconfig, Request, RequestHeader};
+use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, Perms, SessionId, Xid, Zxid};
 
 use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
 use crate::config::limits::{CONNECTION_IDENTITIES_MAX, MULTI_READ_BYTES_MAX};
-use crate::replica::{Asker, Closing, Incident, Pending, Seat};
+use crate::raft::Reconfiguration;
+use crate::replica::{Arrival, Asker, Closing, Incident, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
-use crate::tree::{Origin, Refusal, Submission, Write};
+use crate::tree::{CONFIG_NODE, Origin, Refusal, Submission, Write, permits};
 
 /// Milliseconds between two reports that a session is alive: a client that sends a thousand
 /// requests in that time is reported once.
@@ -46,6 +47,16 @@ pub(super) struct Handshaking {
     tries_left: u32,
 }
 
+/// What a read waits for.
+enum Awaited {
+    /// All that was answered anywhere before.
+    Latest,
+    /// A change of the ensemble.
+    Configuration(Reconfiguration),
+    /// It is being fetched.
+    Asked,
+}
+
 /// A request that waits until no write is unanswered.
 pub(super) struct Stalled {
     pending: Pending,
@@ -56,10 +67,10 @@ pub(super) struct Stalled {
 /// What a request that waits comes to.
 enum Then {
     Read(Request),
-    /// A read that must see everything that was answered anywhere before it.
-    ReadLatest {
+    /// A read that is answered when something else is here.
+    ReadAfter {
         request: Request,
-        is_asked: bool,
+        what: Awaited,
     },
     Reply(Zxid, Result<Body, ErrorCode>, Option<Closing>),
     /// The current zxid, and a code.
@@ -270,10 +281,12 @@ impl Connection {
                 Ok(Step::Next)
             }
             Intent::Read(request) => {
-                let then = if self.must_be_latest(&request) {
-                    Then::ReadLatest { request, is_asked: false }
-                } else {
-                    Then::Read(request)
+                let then = match request {
+                    Request::Reconfig(wish) => self.reconfiguration(wish, &identities),
+                    request if self.must_be_latest(&request) => {
+                        Then::ReadAfter { request, what: Awaited::Latest }
+                    }
+                    request => Then::Read(request),
                 };
                 Ok(self.in_order(pending, identities, then))
             }
@@ -288,17 +301,42 @@ impl Connection {
         matches!(request, Request::Sync(_)) && self.service.ensemble.has_others()
     }
 
-    /// Looks whether everything is here, and has it fetched first.
-    fn is_latest(&self, is_asked: bool) -> Option<bool> {
-        if is_asked {
-            return self.outbox.take_barrier();
-        }
+    /// Looks whether what a request waits for is here, and has it fetched first.
+    fn arrival(&self, what: Awaited) -> Option<Arrival> {
         let (ensemble, outbox) = (Arc::clone(&self.service.ensemble), Arc::clone(&self.outbox));
-        tokio::spawn(async move {
-            let is_passed = ensemble.barrier().await.is_ok();
-            outbox.finish_barrier(is_passed);
-        });
+        match what {
+            Awaited::Asked => return self.outbox.take_arrival(),
+            Awaited::Latest => tokio::spawn(async move {
+                let passed = ensemble.barrier().await;
+                outbox.note_arrival(passed.map_or(Arrival::Lost, |()| Arrival::Here));
+            }),
+            Awaited::Configuration(wish) => tokio::spawn(async move {
+                outbox.note_arrival(match ensemble.reconfigure(&wish).await {
+                    Ok(Ok(())) => Arrival::Here,
+                    Ok(Err(code)) => Arrival::Refused(code),
+                    Err(_) => Arrival::Lost,
+                });
+            }),
+        };
         None
+    }
+
+    /// What becomes of the wish to change the ensemble: the answer shows its configuration.
+    fn reconfiguration(&self, wish: Reconfig, identities: &[Id]) -> Then {
+        let is_permitted = self.service.config.skip_acl || {
+            let tree = self.service.replica.tree();
+            let node = tree.find(CONFIG_NODE);
+            node.is_some_and(|node| permits(node.acl(), Perms::WRITE, identities))
+        };
+        let what = Awaited::Configuration(Reconfiguration {
+            joining: wish.joining_servers,
+            leaving: wish.leaving_servers,
+            members: wish.new_members,
+            from_version: wish.current_config_id,
+            is_permitted,
+        });
+        let path = Some(CONFIG_NODE.to_owned());
+        Then::ReadAfter { request: Request::GetData(PathWatch { path, watch: false }), what }
     }
 
     /// Reports the session alive, but not for each of a thousand requests.
@@ -332,14 +370,15 @@ impl Connection {
             return Step::Next;
         };
         let then = match then {
-            Then::ReadLatest { request, is_asked } => match self.is_latest(is_asked) {
-                Some(true) => Then::Read(request),
-                Some(false) => {
+            Then::ReadAfter { request, what } => match self.arrival(what) {
+                Some(Arrival::Here) => Then::Read(request),
+                Some(Arrival::Refused(code)) => Then::Fail(code),
+                Some(Arrival::Lost) => {
                     self.outbox.close(Closing::AtOnce);
                     return Step::Wait;
                 }
                 None => {
-                    let then = Then::ReadLatest { request, is_asked: true };
+                    let then = Then::ReadAfter { request, what: Awaited::Asked };
                     self.stalled = Some(Stalled { pending, identities, then });
                     return Step::Wait;
                 }
@@ -348,7 +387,7 @@ impl Connection {
         };
         let replica = &self.service.replica;
         match then {
-            Then::ReadLatest { .. } => {}
+            Then::ReadAfter { .. } => {}
             Then::Read(request) => {
                 let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
                 let asker = Asker {

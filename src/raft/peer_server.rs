@@ -72,7 +72,9 @@ async fn answer(
     let greeting = match checked {
         Ok(greeting) => greeting,
         Err(why) => {
-            tracing::warn!("the server at {address} is refused: {why}");
+            if let Some(left_out) = shared.refusal_lines.pass() {
+                tracing::warn!("the server at {address} is refused: {why}{left_out}");
+            }
             return stream.send(Answer::Refused(why).encode()).await;
         }
     };

@@ -198,7 +198,7 @@ impl Plan {
             }
         }
         for (node, member) in membership.nodes() {
-            if !target.contains_key(&server_id(*node)) {
+            if !target.contains_key(&server_id(*node)) && !member.is_guest {
                 // It is not shown any more, and gets no vote, from the same entry on.
                 let guest = Member { line: member.line.clone(), is_guest: true };
                 plan.changed.insert(*node, guest);

@@ -19,10 +19,14 @@ use super::proposer::Queued;
 use super::sessions::Sessions;
 use super::types::{Membership, TypeConfig};
 use super::{RaftHandle, Role};
-use crate::clock::Clock;
+use crate::clock::{Clock, RateLimit};
+use crate::config::limits::LOG_LINES_INTERVAL_MS;
 use crate::config::{EnsembleConfig, Role as ConfiguredRole};
 use crate::replica::Replica;
 use crate::store::{LogStore, TreeStore};
+
+/// Lines about refused servers in an interval: a server that is refused tries again many times a second.
+const REFUSAL_LINES_MAX: u64 = 2;
 
 /// Who leads, in which term.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +80,8 @@ pub(super) struct Shared {
     /// Those who wait for a barrier, and how they are noticed.
     pub(super) waiters: Mutex<Vec<Waiter>>,
     pub(super) waiter_came: tokio::sync::Notify,
+    /// How often it is logged that a server is refused.
+    pub(super) refusal_lines: RateLimit,
     /// Who is told when this server's ensemble is founded by another.
     pub(super) told: Mutex<Option<oneshot::Sender<u64>>>,
 }
@@ -115,6 +121,7 @@ impl Shared {
             holding: watch::Sender::new(false),
             waiters: Mutex::default(),
             waiter_came: tokio::sync::Notify::new(),
+            refusal_lines: RateLimit::new(clock, REFUSAL_LINES_MAX, LOG_LINES_INTERVAL_MS),
             told: Mutex::default(),
         }
     }

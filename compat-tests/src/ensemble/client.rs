@@ -106,6 +106,7 @@ pub struct Client {
     numbers: u64,
     alive: u64,
     xid: i32,
+    noticed: u64,
 }
 
 /// What came.
@@ -261,6 +262,7 @@ impl Client {
             numbers: 0,
             alive: 0,
             xid: 0,
+            noticed: 0,
         }
     }
 
@@ -482,6 +484,7 @@ impl Client {
                 path: event.path.unwrap_or_default(),
             };
             self.forget_watch(&notice.path, notice.kind);
+            self.noticed += 1;
             self.world.recorder.write(|history| history.notices.push(notice));
             return Ok(None);
         }
@@ -611,6 +614,20 @@ impl Client {
         }
         std::thread::sleep(deadline.saturating_duration_since(now()));
         Ok(())
+    }
+
+    /// Waits for a notification, but not for long, and shows that it lives.
+    ///
+    /// # Errors
+    ///
+    /// No server was found, or what came breaks the protocol.
+    pub fn await_notice(&mut self, limit: Duration) -> Result<()> {
+        let deadline = now() + limit;
+        let before = self.noticed;
+        while self.noticed == before && now() < deadline && self.link.is_some() {
+            self.receive(deadline.saturating_duration_since(now()))?;
+        }
+        self.call(Ask::Ping).map(drop)
     }
 
     /// Takes in notifications for a while, and shows that it lives.

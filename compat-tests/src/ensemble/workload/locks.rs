@@ -18,9 +18,9 @@ pub(super) const DIRECTORY: &str = "/lock";
 /// How many clients.
 const CLIENTS: usize = 4;
 /// The timeout of sessions.
-const TIMEOUT_MS: i32 = 2_500;
-/// How often a client looks who is in front of it.
-const LOOK: Duration = Duration::from_millis(150);
+const TIMEOUT_MS: i32 = 1_500;
+/// How long a client waits for the one in front of it until it looks again.
+const LOOK: Duration = Duration::from_millis(400);
 
 /// What the lock protects: it takes writes in the order of their tokens.
 #[derive(Default)]
@@ -142,8 +142,10 @@ impl Worker {
                 return Ok(Some((list.sent, list.end())));
             };
             let path = format!("{DIRECTORY}/{last}");
-            self.client.call(Ask::Exists { path, watch: true })?;
-            self.client.idle(LOOK)?;
+            let before = self.client.call(Ask::Exists { path, watch: true })?;
+            if before.is_some_and(|before| before.told().is_some()) {
+                self.client.await_notice(LOOK)?;
+            }
         }
         Ok(None)
     }
@@ -165,9 +167,9 @@ impl Worker {
             self.touch(place.token);
             self.client.idle_quietly(Duration::from_millis(self.chance.between(0, 20)))?;
         }
-        if self.chance.happens(3) {
+        if self.chance.below(1_000) < 12 {
             // It stands still, and does not notice.
-            std::thread::sleep(Duration::from_millis(self.chance.between(2_000, 5_000)));
+            std::thread::sleep(Duration::from_millis(self.chance.between(1_500, 3_500)));
             self.touch(place.token);
         }
         let released = self.leave(place)?;

@@ -15,11 +15,19 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What runs unless more is asked for: few enough for two processors and four minutes.
 const USUAL: &[(Schedule, Workload, u64)] = &[
-    (Schedule::Calm, Workload::Registers, 1),
+    (Schedule::Calm, Workload::All, 1),
     (Schedule::Kill, Workload::Registers, 2),
-    (Schedule::Kill, Workload::Registers, 3),
-    (Schedule::Pause, Workload::Registers, 4),
-    (Schedule::Isolate, Workload::Registers, 5),
+    (Schedule::Kill, Workload::Moves, 3),
+    (Schedule::Kill, Workload::Watches, 4),
+    (Schedule::Kill, Workload::All, 5),
+    (Schedule::Roll, Workload::Locks, 6),
+    (Schedule::Pause, Workload::Ephemerals, 7),
+    (Schedule::Pause, Workload::Counters, 8),
+    (Schedule::Wipe, Workload::Sequences, 9),
+    (Schedule::Isolate, Workload::Registers, 10),
+    (Schedule::OneWay, Workload::Moves, 11),
+    (Schedule::Bridge, Workload::Watches, 12),
+    (Schedule::Mixed, Workload::All, 13),
 ];
 
 /// How long faults strike.

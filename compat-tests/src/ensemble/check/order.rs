@@ -12,6 +12,9 @@ use crate::ensemble::history::{Ask, History, Operation, Told};
 const ORDERLY: &[ErrorCode] =
     &[ErrorCode::BadVersion, ErrorCode::NoNode, ErrorCode::NodeExists, ErrorCode::NotEmpty];
 
+/// What `sync` promises.
+pub const SYNC: &str = "sync catches up with every answered write";
+
 /// A write's place in the order, if it is known.
 pub fn place(operation: &Operation) -> Option<i64> {
     let reply = operation.reply.as_ref().filter(|_| operation.ask.is_write())?;
@@ -78,7 +81,7 @@ fn real_time(history: &History, anomalies: &mut Vec<Anomaly>) {
         let is_sync = matches!(operation.ask, Ask::Sync { .. });
         if is_sync && synced.is_some_and(|reply| reply.zxid < most) {
             let what = format!("{}, then {}", brief(before), brief(operation));
-            blame(anomalies, "sync catches up with every answered write", what);
+            blame(anomalies, SYNC, what);
         }
     }
 }

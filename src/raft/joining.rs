@@ -52,8 +52,8 @@ pub(super) fn servers_text(config: &EnsembleConfig) -> String {
 
 /// What a server said that it is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
-    cluster: u64,
+pub(super) struct Said {
+    pub(super) cluster: u64,
     leader: u64,
 }
 
@@ -63,7 +63,7 @@ async fn ask(line: &str, ask: &Ask, limit_ms: u64) -> io::Result<Answer> {
 }
 
 /// What the other servers of the configuration are, of those that answer.
-async fn survey(config: &EnsembleConfig) -> BTreeMap<u64, Said> {
+pub(super) async fn survey(config: &EnsembleConfig) -> BTreeMap<u64, Said> {
     let others = config.servers.iter().filter(|(id, _)| **id != config.my_id);
     let asked = others.map(|(id, spec)| async move {
         match ask(&spec.to_string(), &Ask::Standing, ANSWER_MS).await {

@@ -29,8 +29,8 @@ use crate::replica::Replica;
 use crate::store::LogStore;
 
 /// Names under which the store keeps what belongs to the log.
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
+pub(super) const VOTE: &str = "vote";
+pub(super) const PURGED: &str = "purged";
 
 /// Bytes of entries kept in memory for those who read the end of the log.
 const TAIL_BYTES_MAX: usize = 8 << 20;

@@ -20,6 +20,7 @@ mod peer_server;
 mod peers;
 mod proposer;
 mod reconfig;
+mod recovery;
 mod sessions;
 mod shared;
 mod snapshot;
@@ -52,6 +53,7 @@ use crate::tree::{Draft, Holder, Submission, Tree};
 pub use duties::Reaping;
 pub use fault::Fault;
 pub use reconfig::Reconfiguration;
+pub use recovery::{RecoveryError, recover};
 pub use sessions::Sessions;
 
 use applier::Applier;
@@ -123,6 +125,8 @@ pub enum Role {
     Follower,
     /// It follows the leader without a vote.
     Observer,
+    /// It knows no leader and answers reads all the same.
+    ReadOnly,
 }
 
 impl Role {
@@ -134,6 +138,7 @@ impl Role {
             Role::Leader => "leader",
             Role::Follower => "follower",
             Role::Observer => "observer",
+            Role::ReadOnly => "read-only",
         }
     }
 }
@@ -250,7 +255,7 @@ impl Ensemble {
             }),
             tokio::spawn(barrier::run(Arc::clone(shared))),
             tokio::spawn(barrier::relay_touches(Arc::clone(shared))),
-            tokio::spawn(oversee::run(Arc::clone(shared), limit)),
+            tokio::spawn(oversee::run(Arc::clone(shared), limit, config.read_only_mode)),
             tokio::spawn(oversee::keep_members(Arc::clone(shared))),
             tokio::spawn(hand_over(Arc::clone(shared))),
             tokio::spawn(serve(Arc::clone(shared))),
@@ -349,7 +354,12 @@ impl Ensemble {
 
     /// What this server is to its ensemble.
     pub fn role(&self) -> Role {
-        self.shared.role()
+        if self.is_read_only() { Role::ReadOnly } else { self.shared.role() }
+    }
+
+    /// Whether clients that ask for it are served without a leader, reading only.
+    pub fn is_read_only(&self) -> bool {
+        *self.shared.read_only.borrow()
     }
 
     /// Whether clients are served.

@@ -18,12 +18,19 @@ use crate::replica::Closing;
 const LOOK_MS: u64 = 20;
 /// How often the leader looks after its members.
 const MEMBERS_MS: u64 = 200;
+/// Milliseconds without a leader after which clients may be served that only read, or a tick if that is
+/// longer.
+///
+/// Source: ZooKeeper, `QuorumPeer.run`.
+const READ_ONLY_MS: i64 = 2_000;
 /// Milliseconds without a leader below which no session is in danger.
 const SHORT_SILENCE_MS: i64 = 1_000;
 
 /// Looks after it, for ever.
-pub(super) async fn run(shared: Arc<Shared>, limit: Duration) {
+/// `may_read_only`: clients that ask for it may read what there is, where there is no leader.
+pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: bool) {
     shared.has_joined().await;
+    let patience_ms = READ_ONLY_MS.max(shared.tick.as_millis() as i64);
     loop {
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
         shared.set_leading(shared.role() == Role::Leader);
@@ -36,6 +43,9 @@ pub(super) async fn run(shared: Arc<Shared>, limit: Duration) {
             } else if silence_ms > SHORT_SILENCE_MS {
                 close_silent(&shared, silence_ms);
             }
+        } else if may_read_only && silence_ms > patience_ms && !*shared.read_only.borrow() {
+            tracing::warn!("no leader for {silence_ms} ms: serving clients that only read");
+            shared.read_only.send_replace(true);
         }
     }
 }
@@ -58,6 +68,10 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
         shared.barrier().await?;
         shared.note_contact();
+        if shared.read_only.send_replace(false) {
+            // They come again, and find a server that writes.
+            close_silent(&shared, i64::MAX);
+        }
         tracing::info!("serving as {}", shared.role().name());
         shared.serving.send_replace(true);
     }

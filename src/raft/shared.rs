@@ -71,6 +71,8 @@ pub(super) struct Shared {
     contact_ms: AtomicI64,
     /// Whether clients are served.
     pub(super) serving: watch::Sender<bool>,
+    /// Whether clients are served that only read, without a leader.
+    pub(super) read_only: watch::Sender<bool>,
     /// Whether this server leads and has taken up what a leader does.
     leading: AtomicBool,
     /// Held while the members change as an operator wishes.
@@ -116,6 +118,7 @@ impl Shared {
             applied: watch::Sender::new(0),
             contact_ms: AtomicI64::new(clock.monotonic_ms()),
             serving: watch::Sender::new(false),
+            read_only: watch::Sender::new(false),
             leading: AtomicBool::new(false),
             reconfiguring: tokio::sync::Mutex::new(()),
             holding: watch::Sender::new(false),

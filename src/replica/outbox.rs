@@ -115,6 +115,8 @@ pub struct Seat {
     pub session: SessionId,
     /// Its negotiated timeout, in milliseconds.
     pub timeout_ms: i32,
+    /// Whether it is a session of this server alone, which only reads.
+    pub is_read_only: bool,
     /// When the connection was made, milliseconds since 1970.
     pub established_ms: i64,
 }

@@ -93,17 +93,23 @@ impl Connection {
                 last_zxid: tree.zxid(),
                 timeout_ms_min: config.min_session_timeout_ms as i32,
                 timeout_ms_max: config.max_session_timeout_ms as i32,
-                read_only_server: false,
+                read_only_server: self.service.ensemble.is_read_only(),
                 session: tree.session(request.session_id),
             };
             decide(&request, &facts)
         };
-        let read_only = request.read_only.map(|_| false);
+        let is_read_only = self.service.ensemble.is_read_only();
+        let read_only = request.read_only.map(|_| is_read_only);
         let mut response = ConnectResponse { read_only, ..ConnectResponse::default() };
         match handshake {
             Handshake::Open { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
                 getrandom::fill(&mut response.password).map_err(no_randomness)?;
+                if is_read_only {
+                    response.session_id = self.service.session_ids.lock().next_id();
+                    self.be_seated(&response, true);
+                    return Ok(Step::Next);
+                }
                 self.open_session(Handshaking {
                     response,
                     is_new: true,
@@ -138,6 +144,9 @@ impl Connection {
     /// Waits a short while for what the client has seen elsewhere.
     async fn catch_up(&mut self, request: &ConnectRequest) -> Result<(), End> {
         let (ensemble, replica) = (&self.service.ensemble, &self.service.replica);
+        if ensemble.is_read_only() {
+            return Ok(());
+        }
         if !ensemble.is_serving() {
             return Err(End::Limit("this server does not know of a leader"));
         }
@@ -207,17 +216,9 @@ impl Connection {
         let response = &handshaking.response;
         match outcome {
             Ok(()) => {
-                let seat = Seat {
-                    session: response.session_id,
-                    timeout_ms: response.timeout_ms,
-                    established_ms: self.service.clock.wall_ms(),
-                };
                 let verb = if handshaking.is_new { "opened" } else { "continued" };
-                tracing::debug!("session {} {verb} by {}", seat.session, self.peer);
-                self.outbox.take_seat(seat);
-                self.outbox.push_raw(|out| put_connect_response(out, response));
-                self.service.replica.stats().count_sent(1);
-                self.phase = Phase::Open(seat);
+                tracing::debug!("session {} {verb} by {}", response.session_id, self.peer);
+                self.be_seated(response, false);
                 Ok(Step::Next)
             }
             Err(Refusal::NodeExists { .. }) if handshaking.tries_left > 0 => {
@@ -229,6 +230,30 @@ impl Connection {
                 Ok(Step::Wait)
             }
         }
+    }
+
+    /// Tells the client of its session.
+    fn be_seated(&mut self, response: &ConnectResponse, is_read_only: bool) {
+        let seat = Seat {
+            session: response.session_id,
+            timeout_ms: response.timeout_ms,
+            is_read_only,
+            established_ms: self.service.clock.wall_ms(),
+        };
+        self.outbox.take_seat(seat);
+        self.outbox.push_raw(|out| put_connect_response(out, response));
+        self.service.replica.stats().count_sent(1);
+        self.phase = Phase::Open(seat);
+    }
+
+    /// What a request comes to in a session that only reads, unless it reads.
+    fn without_writing(&self, op: OpCode) -> Option<Then> {
+        if op == OpCode::CloseSession {
+            let done = Ok(Body::Empty);
+            return Some(Then::Reply(self.service.replica.zxid(), done, Some(Closing::AfterFlush)));
+        }
+        let is_refused = op.kind() == OpKind::Write || op == OpCode::Sync;
+        is_refused.then_some(Then::Fail(ErrorCode::NotReadOnly))
     }
 
     /// Handles one request; one that comes up too late is only answered.
@@ -268,6 +293,11 @@ impl Connection {
         if is_late {
             self.service.replica.stats().count_incident(Incident::ThrottledOp);
             return Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::ThrottledOp)));
+        }
+        if seat.is_read_only
+            && let Some(then) = self.without_writing(op)
+        {
+            return Ok(self.in_order(pending, identities, then));
         }
         let intent = match Request::decode(op, &body) {
             Ok(request) => admission::intent(request, &self.service.config),

@@ -217,7 +217,7 @@ impl RaftLog {
         Arc::clone(&self.volume)
     }
 
-    /// Reads `[from, to)`: what is old from disk, the rest from memory.
+    /// Reads what there is of `[from, to)`: what is old from disk, the rest from memory.
     fn entries(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut next = from;
@@ -228,9 +228,10 @@ impl RaftLog {
                 break;
             }
             let read = self.store.read(next, disk_to, bytes_max.min(READ_BYTES_MAX))?;
+            // What is not there was purged, or never was; openraft knows which it must find.
             let Some((last, _)) = read.last() else {
-                let problem = format!("log entry {next} is missing on disk");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+                next = disk_to;
+                continue;
             };
             next = last + 1;
             for (index, bytes) in &read {

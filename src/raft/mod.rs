@@ -25,6 +25,8 @@ mod sessions;
 mod shared;
 mod snapshot;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 mod tests;
 mod types;
 mod wire;

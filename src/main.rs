@@ -68,8 +68,23 @@ fn main() -> ExitCode {
     crowd.shutdown_timeout(Duration::from_millis(SHUTDOWN_DRAIN_MS));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(problem) if problem.is::<Restart>() => refuse(&start_again(), EXIT_FAILURE),
         Err(problem) => refuse(&problem, EXIT_FAILURE),
     }
+}
+
+/// The server has to start again, as another than it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Restart(String);
+
+/// Becomes a new process in the place of this one; returns only why that is not possible.
+fn start_again() -> std::io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let mut arguments = std::env::args_os();
+    let own = arguments.next().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_else(|_| own.into());
+    std::process::Command::new(program).args(arguments).exec()
 }
 
 /// Threads for clients. Handing a request from one to another costs more than serving it, so they are
@@ -162,7 +177,7 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     };
     if let Some(problem) = problem {
         // Nothing may be answered or written any more.
-        return Err(problem.into());
+        return Err(if fault.is_restart() { Restart(problem).into() } else { problem.into() });
     }
     tracing::info!("stopping");
     ensemble.step_aside().await;

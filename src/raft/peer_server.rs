@@ -18,7 +18,7 @@ use openraft::raft::{
 };
 use tokio::sync::mpsc;
 
-use super::identity::server_id;
+use super::identity::{self, Identity, server_id};
 use super::proposer::Queued;
 use super::shared::{Leader, Shared};
 use super::types::TypeConfig;
@@ -68,6 +68,7 @@ async fn answer(
     let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
     let checked = Greeting::decode(frame.freeze()).map_err(|error| error.to_string());
+    let asked = checked.as_ref().ok().cloned();
     let checked = checked.and_then(|greeting| check(shared, &greeting).map(|()| greeting));
     let greeting = match checked {
         Ok(greeting) => greeting,
@@ -75,7 +76,8 @@ async fn answer(
             if let Some(left_out) = shared.refusal_lines.pass() {
                 tracing::warn!("the server at {address} is refused: {why}{left_out}");
             }
-            return stream.send(Answer::Refused(why).encode()).await;
+            stream.send(Answer::Refused(why).encode()).await?;
+            return be_renamed(shared, asked).await;
         }
     };
     stream.send(Answer::Done.encode()).await?;
@@ -117,6 +119,26 @@ fn check(shared: &Shared, greeting: &Greeting) -> Result<(), String> {
             identity.node,
             server_id(identity.node)
         ));
+    }
+    Ok(())
+}
+
+/// Takes the name under which the ensemble took this server in again, after it had left: nobody was ever
+/// called by it. What it voted for and what it has of the log stay true.
+async fn be_renamed(shared: &Shared, asked: Option<Greeting>) -> io::Result<()> {
+    let (Some(asked), Ok(identity), Some(members)) =
+        (asked, shared.identity(), shared.membership())
+    else {
+        return Ok(());
+    };
+    let is_ours = asked.cluster == identity.cluster
+        && server_id(asked.to) == server_id(identity.node)
+        && asked.to > identity.node;
+    let has_left = members.get_node(&identity.node).is_none_or(|member| member.is_guest);
+    if is_ours && has_left {
+        identity::write(&shared.log, Identity { node: asked.to, ..identity }).await?;
+        let reason = format!("the ensemble took this server in again, as node {:x}", asked.to);
+        shared.fault.ask_restart(&reason);
     }
     Ok(())
 }

@@ -59,14 +59,13 @@ impl Founder {
     /// Makes this server the leader of its ensemble of one, and waits until its log is applied.
     pub(super) async fn stand_alone(self) -> Result<(), StartError> {
         let shared = Arc::clone(&self.shared);
-        let identity = match identity::read(&shared.log)? {
-            Some(identity) => identity,
-            None => {
-                let cluster = joining::random_number()?;
-                let identity = Identity { cluster, node: first_node(STANDALONE_ID) };
-                identity::write(&shared.log, identity).await?;
-                identity
-            }
+        let identity = if let Some(identity) = identity::read(&shared.log)? {
+            identity
+        } else {
+            let cluster = joining::random_number()?;
+            let identity = Identity { cluster, node: first_node(STANDALONE_ID) };
+            identity::write(&shared.log, identity).await?;
+            identity
         };
         let raft = self.take_part(identity).await?;
         begin(&raft, identity.node).await?;

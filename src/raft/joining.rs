@@ -33,6 +33,8 @@ const TAKE_IN_MS: u64 = 5_000;
 const PAUSE_MS: u64 = 200;
 /// How long the servers that do not answer are waited for before the others found an ensemble.
 const ABSENCE_MS: i64 = 5_000;
+/// How often a server without a leader looks whether it is among strangers.
+const STRANGERS_MS: u64 = 1_000;
 /// Rounds between two messages that this server still looks for its place.
 const ROUNDS_PER_MESSAGE: u32 = 25;
 
@@ -153,7 +155,7 @@ async fn join(
                 return Some(Identity { cluster, node });
             }
             Ok(Answer::Refused(why)) => {
-                tracing::warn!("server {id} does not take this one in: {why}")
+                tracing::warn!("server {id} does not take this one in: {why}");
             }
             Ok(other) => tracing::warn!("server {id}: {}", unexpected(&other)),
             Err(error) => tracing::debug!("server {id} cannot be asked: {error}"),
@@ -235,6 +237,32 @@ impl Shared {
     /// Whom to tell, once.
     fn take_told(&self) -> Option<oneshot::Sender<u64>> {
         self.told.lock().take()
+    }
+}
+
+/// Stops a server whose data belongs to another ensemble than most of the servers of its configuration:
+/// the data of one of the two is in the wrong place, and only an operator can tell which.
+pub(super) async fn watch_strangers(shared: Arc<Shared>) {
+    let Some(config) = &shared.config else { return };
+    loop {
+        tokio::time::sleep(Duration::from_millis(STRANGERS_MS)).await;
+        let Ok(identity) = shared.identity() else { continue };
+        if shared.leader().is_some() {
+            continue;
+        }
+        let said = survey(config).await;
+        let are_strangers = |said: &&Said| said.cluster != 0 && said.cluster != identity.cluster;
+        let strangers: Vec<u64> = said.values().filter(are_strangers).map(|s| s.cluster).collect();
+        let has_own = said.values().any(|said| said.cluster == identity.cluster);
+        if !has_own && strangers.len() * 2 > config.servers.len() {
+            shared.fault.raise(&format!(
+                "the data of this server belongs to ensemble {:016x}, and most of its servers to \
+                 others: {said:x?}; start it with the data that belongs there, or with none, so \
+                 that it is taken in",
+                identity.cluster
+            ));
+            return;
+        }
     }
 }
 

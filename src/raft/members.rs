@@ -5,6 +5,7 @@
 //! server for a while. What clients are shown are servers: those who vote, and observers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io;
 
 use openraft::ChangeMembers;
@@ -48,7 +49,12 @@ pub(super) fn text_of(membership: &Membership) -> String {
             lines.insert(server_id(*node), (is_voter, &member.line));
         }
     }
-    lines.into_iter().map(|(id, (_, line))| format!("server.{id}={line}\n")).collect()
+    let mut text = String::new();
+    for (id, (_, line)) in lines {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "server.{id}={line}");
+    }
+    text
 }
 
 /// Takes a server in, under a new name. It does not vote until it has caught up; a server that nobody

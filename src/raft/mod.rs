@@ -4,21 +4,27 @@
 //! [`Replica`] that holds the client. The only room that names openraft.
 
 mod applier;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod barrier;
 mod duties;
 mod fault;
 mod founder;
 mod identity;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod joining;
 mod lane;
 mod leaving;
 mod log_store;
 mod members;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod network;
 mod oversee;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod peer_server;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod peers;
 mod proposer;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod reconfig;
 mod recovery;
 mod sessions;
@@ -259,6 +265,7 @@ impl Ensemble {
             tokio::spawn(barrier::relay_touches(Arc::clone(shared))),
             tokio::spawn(oversee::run(Arc::clone(shared), limit, config.read_only_mode)),
             tokio::spawn(oversee::keep_members(Arc::clone(shared))),
+            tokio::spawn(joining::watch_strangers(Arc::clone(shared))),
             tokio::spawn(hand_over(Arc::clone(shared))),
             tokio::spawn(serve(Arc::clone(shared))),
         ]);

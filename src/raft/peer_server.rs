@@ -243,7 +243,9 @@ async fn answer_to(shared: &Shared, raft: &RaftHandle, ask: Ask) -> io::Result<A
             }
         }
         Ask::Touch(sessions) => {
-            sessions.iter().for_each(|session| shared.sessions.touch(*session));
+            for session in sessions {
+                shared.sessions.touch(session);
+            }
             Answer::Done
         }
         Ask::ReadIndex => match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {

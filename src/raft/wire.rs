@@ -236,7 +236,9 @@ impl Ask {
             }
             Ask::Touch(sessions) => {
                 out.put_u8(tag::TOUCH);
-                sessions.iter().for_each(|session| out.put_i64(session.0));
+                for session in sessions {
+                    out.put_i64(session.0);
+                }
             }
             Ask::ReadIndex => out.put_u8(tag::READ_INDEX),
             Ask::Reconfigure(wish) => put_reconfiguration(wish, &mut out),

@@ -311,12 +311,12 @@ impl Connection {
                 Ok(Step::Next)
             }
             Intent::Read(request) => {
-                let then = match request {
-                    Request::Reconfig(wish) => self.reconfiguration(wish, &identities),
-                    request if self.must_be_latest(&request) => {
-                        Then::ReadAfter { request, what: Awaited::Latest }
-                    }
-                    request => Then::Read(request),
+                let then = if let Request::Reconfig(wish) = request {
+                    self.reconfiguration(wish, &identities)
+                } else if self.must_be_latest(&request) {
+                    Then::ReadAfter { request, what: Awaited::Latest }
+                } else {
+                    Then::Read(request)
                 };
                 Ok(self.in_order(pending, identities, then))
             }
@@ -399,8 +399,8 @@ impl Connection {
         let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
             return Step::Next;
         };
-        let then = match then {
-            Then::ReadAfter { request, what } => match self.arrival(what) {
+        let then = if let Then::ReadAfter { request, what } = then {
+            match self.arrival(what) {
                 Some(Arrival::Here) => Then::Read(request),
                 Some(Arrival::Refused(code)) => Then::Fail(code),
                 Some(Arrival::Lost) => {
@@ -412,8 +412,9 @@ impl Connection {
                     self.stalled = Some(Stalled { pending, identities, then });
                     return Step::Wait;
                 }
-            },
-            then => then,
+            }
+        } else {
+            then
         };
         let replica = &self.service.replica;
         match then {

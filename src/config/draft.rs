@@ -3,7 +3,7 @@
 //! [`Draft::take`] follows the verdict of a key's row; [`Draft::finish`] settles what depends on
 //! several keys, in whatever order they came.
 
-use super::ensemble::{Role, ServerSpec};
+use super::ensemble::ServerSpec;
 use super::error::{ConfigError, Level, Place, Warning, printable};
 use super::form::{Complaint, Form};
 use super::keys::{Key, SINGLE, Verdict};
@@ -45,8 +45,8 @@ pub(super) struct Draft {
     pub(super) dynamic_config_file: Option<PathBuf>,
     /// `standaloneEnabled`.
     pub(super) standalone_enabled: bool,
-    /// `peerType`.
-    pub(super) peer_type: Option<Role>,
+    /// `peerType` is `observer`.
+    pub(super) wants_to_observe: bool,
     /// `initLimit`.
     pub(super) init_limit_ticks: Option<u32>,
     /// `syncLimit`.
@@ -155,7 +155,7 @@ impl Draft {
             servers: BTreeMap::new(),
             dynamic_config_file: None,
             standalone_enabled: true,
-            peer_type: None,
+            wants_to_observe: false,
             init_limit_ticks: None,
             sync_limit_ticks: None,
             listen_on_all_addresses: false,

@@ -44,7 +44,7 @@ impl Role {
 /// host, IPv6 addresses in full.
 ///
 /// Source: ZooKeeper, `QuorumPeer.QuorumServer.toString`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ServerSpec {
     /// Where other servers reach it, in the order in which they try: host, port, and the port that
     /// ZooKeeper elects at. There is at least one.
@@ -64,6 +64,16 @@ pub struct BadServerLine {
     problem: String,
     expected: String,
 }
+
+/// Two are the same if they are written the same: the order in which addresses are tried is each
+/// server's own, and `0.0.0.0` is what a client's address without a host means.
+impl PartialEq for ServerSpec {
+    fn eq(&self, other: &ServerSpec) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for ServerSpec {}
 
 impl FromStr for ServerSpec {
     type Err = BadServerLine;
@@ -184,4 +194,74 @@ pub struct EnsembleConfig {
     /// Whether one server alone would be no ensemble (`standaloneEnabled`): then a change must leave
     /// two that vote.
     pub standalone_enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(line: &str) -> ServerSpec {
+        line.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Each result was taken from ZooKeeper 3.9.5.
+    #[test]
+    fn a_line_is_written_as_zookeeper_writes_it() {
+        let cases = [
+            ("h:1:2", "h:1:2:participant"),
+            ("H:1:2;2181", "H:1:2:participant;0.0.0.0:2181"),
+            ("h:1:2;", "h:1:2:participant"),
+            ("h:1:2:OBSERVER;h2:2181", "h:1:2:observer;h2:2181"),
+            ("127.0.0.1:1:2;[::1]:2181", "127.0.0.1:1:2:participant;[0:0:0:0:0:0:0:1]:2181"),
+            ("[::1]:1:2;[::]:2181", "[0:0:0:0:0:0:0:1]:1:2:participant;[0:0:0:0:0:0:0:0]:2181"),
+            ("[fe80::1%eth0]:1:2", "[fe80:0:0:0:0:0:0:1%eth0]:1:2:participant"),
+            ("[::ffff:10.0.0.1]:1:2", "10.0.0.1:1:2:participant"),
+            ("b:1:2|a:3:4;2181", "a:3:4|b:1:2:participant;0.0.0.0:2181"),
+            ("b:1:2|a:3:4:observer;1", "a:3:4|b:1:2:observer;0.0.0.0:1"),
+            ("b:1:2:observer|a:3:4", "a:3:4|b:1:2:observer"),
+            ("a:3:4|a:1:2;1", "a:1:2|a:3:4:participant;0.0.0.0:1"),
+            ("a:1:2|a:1:2", "a:1:2:participant"),
+        ];
+        for (line, written) in cases {
+            assert_eq!(spec(line).to_string(), written);
+            assert_eq!(spec(written).to_string(), written, "it is read as it is written");
+        }
+    }
+
+    #[test]
+    fn addresses_are_tried_in_the_order_of_the_line() {
+        let several = spec("b:1:2|a:3:4:observer;[::1]:5");
+
+        assert_eq!(several.addresses, [("b".to_owned(), 1, 2), ("a".to_owned(), 3, 4)]);
+        assert_eq!(several.role, Role::Observer);
+        assert_ne!(several, spec("b:1:2|a:3:4;[::1]:5"));
+        assert_eq!(several.client, Some((Some("::1".to_owned()), 5)));
+    }
+
+    #[test]
+    fn a_bad_line_is_shown_with_what_is_wrong_and_what_to_write() {
+        let error = "h:1".parse::<ServerSpec>().unwrap_err().to_string();
+
+        let start = "the line \"h:1\" has no election port; write host:quorumPort:electionPort[:";
+        assert!(error.starts_with(start), "{error}");
+        assert!("h".repeat(100_000).parse::<ServerSpec>().unwrap_err().to_string().len() < 400);
+    }
+
+    #[test]
+    fn servers_share_addresses_that_mean_one_machine() {
+        let cases = [
+            ("h:1:2;9", "h:3:4;9", None),
+            ("h:1:2;9", "H:3:1;9", Some("h:1")),
+            ("h:1:2;h:9", "i:1:2;h:9", Some("h:9")),
+            ("h:1:2;h:9", "h:9:3", Some("h:9")),
+            ("i:1:2|h:1:2", "h:7:2", Some("h:2")),
+            ("[fd00::1]:1:2", "[fd00:0::1]:1:2", Some("[fd00:0:0:0:0:0:0:1]:1")),
+            ("localhost:1:2;9", "localhost:1:2;9", None),
+            ("127.0.0.1:1:2;127.0.0.1:9", "127.0.0.1:1:2;127.0.0.1:9", None),
+            ("[::]:1:2;0.0.0.0:9", "[::]:1:2;0.0.0.0:9", None),
+        ];
+        for (one, other, shared) in cases {
+            assert_eq!(spec(one).shared_address(&spec(other)).as_deref(), shared, "{one} {other}");
+        }
+    }
 }

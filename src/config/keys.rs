@@ -509,7 +509,7 @@ Property {
         "Pause of an observer before it connects again.";
     "observer.election.DelayMs" ["ms"] "200" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Pause of an observer before it asks for votes.";
-    "observer.syncEnabled" [""] "true" FLAG, 
+    "observer.syncEnabled" [""] "true" FLAG,
         AcceptedWithoutEffect(Info, "an observer always keeps log and snapshots"),
         "Whether an observer writes log and snapshots.";
     "observerMaster.sizeLimit" ["bytes"] "33554432" COUNT, AcceptedWithoutEffect(Debug, ZAB),

@@ -169,16 +169,18 @@ impl Draft {
         }
     }
 
-    /// Tells that `peerType` is another role than this server's.
+    /// Tells that this server votes although `peerType` says that it observes.
+    ///
+    /// ZooKeeper also tells an observer that it has no `peerType`; the line says enough.
     fn remark_on_role(&self, warnings: &mut Vec<Warning>) {
         let own = self.own_line();
-        let role = own.map_or(Role::Participant, |(_, spec)| spec.role);
-        let Some(asked) = self.peer_type.filter(|asked| *asked != role) else { return };
+        let votes = own.is_none_or(|(_, spec)| spec.role == Role::Participant);
+        if !self.wants_to_observe || !votes {
+            return;
+        }
         let text = match own {
-            Some((name, _)) => {
-                format!("peerType is {} and {name} {}: the line counts", asked.name(), role.name())
-            }
-            None => format!("peerType is {}, and a single server always votes", asked.name()),
+            Some((name, _)) => format!("peerType is observer, and {name} votes: the line counts"),
+            None => "peerType is observer, and a single server always votes".to_owned(),
         };
         warnings.push(Warning::at(Level::Warn, &self.place("peerType"), text));
     }

@@ -301,3 +301,138 @@ pub(super) fn server_id(text: &str) -> Result<u64, BadServerList> {
 fn spec(id: u64, line: &str) -> Result<ServerSpec, BadServerList> {
     line.parse().map_err(|problem| BadServerList::BadLine { id, problem })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: &str = "server.1=a:1:2;2181\nserver.2=b:1:2;2181\nserver.3=c:1:2:observer;2181";
+
+    fn list(text: &str) -> ServerList {
+        text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    }
+
+    #[test]
+    fn a_list_is_written_as_zookeeper_writes_it_and_read_again() {
+        let text = "server.1=a:1:2:participant;0.0.0.0:2181\nserver.2=b:1:2:participant;0.0.0.0:2181\n\
+                    server.3=c:1:2:observer;0.0.0.0:2181\nversion=10000001f";
+
+        let read = list(&format!("{THREE}\nversion=10000001f"));
+
+        assert_eq!((read.to_string().as_str(), read.version), (text, 0x1_0000_001f));
+        assert_eq!(list(text), read);
+        assert_eq!(list("").to_string(), "version=0");
+        assert_eq!(read.voters_and_observers(), (2, 1));
+    }
+
+    #[test]
+    fn a_client_may_write_commas_for_ends_of_lines() {
+        assert_eq!(list(&THREE.replace('\n', ",")), list(THREE));
+        assert_eq!(
+            list(" server.1 = a:1:2;1 , server.1=b:1:2;1").to_string(),
+            "server.1=b:1:2:participant;0.0.0.0:1\nversion=0"
+        );
+    }
+
+    /// The codes were taken from ZooKeeper 3.9.5, but for `group` and for numbers above 254.
+    #[test]
+    fn a_list_that_is_wrong_says_why() {
+        use ErrorCode::{BadArguments, MarshallingError};
+        let cases = [
+            ("server.x=h:1:2;1", "\"x\" is not the number of a server", MarshallingError),
+            ("server.255=h:1:2", "255 is no server's number; write one from 0 to", BadArguments),
+            ("server.-1=h:1:2", "-1 is no server's number", BadArguments),
+            ("server.1=h", "server.1: the line \"h\" has no ports; write host", BadArguments),
+            ("server.1=h:1:2,server.01=i:1:2", "server.1 is written twice", BadArguments),
+            ("x=1", "x is no key of a list of servers", BadArguments),
+            ("group.1=1:2", "group.1: a quorum is a majority of the servers", BadArguments),
+            ("weight.1=2", "weight.1: a quorum is a majority of the servers", BadArguments),
+            ("version=zz", "version=zz is not a hexadecimal number", MarshallingError),
+            ("a=1\nserver.1=\\u12", "line 2: \\u is not followed", MarshallingError),
+        ];
+        for (text, start, code) in cases {
+            let error = text.parse::<ServerList>().unwrap_err();
+            assert!(error.to_string().starts_with(start), "{text:?} gave {error}");
+            assert_eq!(error.code(), code, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_list_must_be_one_of_an_ensemble() {
+        use ErrorCode::{BadArguments, MarshallingError};
+        assert_eq!(ServerList::replaced(THREE, true), Ok(list(THREE)));
+        let alone = "server.1=a:1:2;1";
+        assert_eq!(ServerList::replaced(alone, false), Ok(list(alone)));
+        let observed = "server.1=a:1:2;1,server.2=b:1:2:observer;1";
+        let observers = "server.1=a:1:2:observer,server.2=b:1:2:observer";
+        let cases = [
+            (alone, true, "1 servers that vote are left; at least 2 must be", BadArguments),
+            ("", true, "0 servers that vote are left; at least 2 must be", BadArguments),
+            ("", false, "0 servers that vote and 0 observers are no ensemble", MarshallingError),
+            (observed, true, "1 servers that vote and 1 observers are no", MarshallingError),
+            (observers, true, "0 servers that vote and 2 observers are no", MarshallingError),
+            (observers, false, "0 servers that vote and 2 observers are no", MarshallingError),
+        ];
+        for (text, standalone_enabled, start, code) in cases {
+            let error = ServerList::replaced(text, standalone_enabled).unwrap_err();
+            assert!(error.to_string().starts_with(start), "{text:?} gave {error}");
+            assert_eq!(error.code(), code, "{text:?}");
+        }
+        assert_eq!(ServerList::replaced(observed, false), Ok(list(observed)));
+    }
+
+    #[test]
+    fn servers_leave_then_join() {
+        let cases: [(Option<&str>, Option<&str>, &str); 8] = [
+            (None, None, THREE),
+            (Some(""), Some(""), THREE),
+            (None, Some("9"), THREE),
+            (None, Some(" 3 ,9"), "server.1=a:1:2;2181,server.2=b:1:2;2181"),
+            (
+                Some(" server.4 = d:1:2 ; 1 "),
+                Some("3"),
+                "server.1=a:1:2;2181,server.2=b:1:2;2181,server.4=d:1:2;1",
+            ),
+            (
+                Some("server.2=b:1:2:participant;3,x.4=d:1:2:observer;1"),
+                Some("3"),
+                "server.1=a:1:2;2181,server.2=b:1:2;3,server.4=d:1:2:observer;1",
+            ),
+            (Some("3=c:1:2;1"), None, "server.1=a:1:2;2181,server.2=b:1:2;2181,server.3=c:1:2;1"),
+            (
+                Some("server.4=c:1:2;1"),
+                Some("3"),
+                "server.1=a:1:2;2181,server.2=b:1:2;2181,server.4=c:1:2;1",
+            ),
+        ];
+        for (joining, leaving, expected) in cases {
+            let changed = list(THREE).changed(joining, leaving, true);
+            assert_eq!(changed, Ok(list(expected)), "{joining:?} {leaving:?}");
+        }
+    }
+
+    /// The codes were taken from ZooKeeper 3.9.5.
+    #[test]
+    fn a_change_that_is_wrong_says_why() {
+        use ErrorCode::{BadArguments, MarshallingError};
+        let cases = [
+            ("server.x=h:1:2;1", "", "\"x\" is not the number of a server", MarshallingError),
+            ("server.4", "", "\"server.4\" is no server; write server.N=host", BadArguments),
+            ("server.4=a=b", "", "\"server.4=a=b\" is no server", BadArguments),
+            ("server.4=h:1", "", "server.4: the line \"h:1\" has no election port", BadArguments),
+            ("server.4=h:1:2", "", "server.4 joins without a port for clients", BadArguments),
+            ("server.4=b:5:1;1", "", "server.4 joins at b:1, which server.2 has", BadArguments),
+            ("server.4=d:1:2;1,server.5=d:2:3;1", "", "server.5 joins at d:2", BadArguments),
+            ("", "x", "\"x\" is not the number of a server", MarshallingError),
+            ("", "1", "1 servers that vote are left; at least 2 must be", BadArguments),
+            ("server.2=b:1:2:observer;1", "", "1 servers that vote are left", BadArguments),
+        ];
+        for (joining, leaving, start, code) in cases {
+            let error = list(THREE).changed(Some(joining), Some(leaving), true).unwrap_err();
+            assert!(error.to_string().starts_with(start), "{joining} {leaving} gave {error}");
+            assert_eq!(error.code(), code, "{joining} {leaving}");
+        }
+        assert!(list(THREE).changed(None, Some("1"), false).is_ok());
+        assert!(list(THREE).changed(None, Some("1,2"), false).is_err());
+    }
+}

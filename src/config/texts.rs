@@ -56,11 +56,10 @@ pub(super) fn dynamic_config_file(draft: &mut Draft, setting: &Setting) -> Read 
 
 /// `peerType`.
 pub(super) fn peer_type(draft: &mut Draft, setting: &Setting) -> Read {
-    draft.peer_type = Role::named(&setting.value);
-    match draft.peer_type {
-        Some(_) => Ok(()),
-        None => Err(Complaint::new("is no type of peer", "participant or observer")),
-    }
+    let complaint = || Complaint::new("is no type of peer", "participant or observer");
+    let role = Role::named(&setting.value).ok_or_else(complaint)?;
+    draft.wants_to_observe = role == Role::Observer;
+    Ok(())
 }
 
 /// `autopurge.purgeInterval`: hours, or with a suffix as in 3.10.

@@ -22,6 +22,7 @@ pub(super) const TICKS_MIN: u32 = 2;
 pub(super) const TICKS_MAX: u32 = 20;
 
 /// The settings taken so far.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 pub(super) struct Draft {
     /// What is settled already.
     pub(super) config: Config,

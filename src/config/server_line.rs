@@ -11,6 +11,9 @@ use super::keys::TLS_LATER;
 
 const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort]";
 
+/// Host, quorum port and election port.
+type Address = (String, u16, u16);
+
 /// Reads the value of a `server.N` line.
 ///
 /// A role that one of several addresses names is that of all. An address that is written twice counts
@@ -51,7 +54,7 @@ fn with_shape(problem: String) -> (String, String) {
 }
 
 /// Reads `host:quorumPort:electionPort[:role]`.
-fn member_address(text: &str) -> Result<((String, u16, u16), Option<Role>), String> {
+fn member_address(text: &str) -> Result<(Address, Option<Role>), String> {
     let (host, rest) = split_host(text.trim())?;
     if host.is_empty() {
         return Err("has no host".to_owned());

@@ -253,7 +253,7 @@ fn dangerous_settings() -> Result<()> {
         (&format!("{two}\ngroup.1=1:2"), &["zoo.cfg:7", "group.1=1:2", "majority"]),
         ("server.1=a:1:2\nserver.2=b:1:2", &["zoo.cfg", "initLimit"]),
         (two, &["d/myid", "number", "1, 2"]),
-        ("server.1=a:1:2:observer", &["zoo.cfg:3", "observer", "participants"]),
+        ("server.1=a:1:2:observer", &["zoo.cfg:3", "observe", "participants"]),
         ("dynamicConfigFile=members", &["members", "cannot read", "No such file"]),
     ];
     for (lines, parts) in cases {

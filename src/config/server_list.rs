@@ -105,7 +105,7 @@ pub enum BadServerList {
         other: u64,
     },
     /// Observers without those whom they follow, or nobody.
-    #[error("{voters} servers that vote and {observers} observers are no ensemble")]
+    #[error("no ensemble is made of {voters} that vote and {observers} that observe")]
     NoEnsemble {
         /// How many vote.
         voters: usize,
@@ -113,7 +113,7 @@ pub enum BadServerList {
         observers: usize,
     },
     /// Less servers that vote than an ensemble must keep.
-    #[error("{voters} servers that vote are left; at least {least} must be")]
+    #[error("{voters} that vote are left; at least {least} must be")]
     TooFewVoters {
         /// How many vote.
         voters: usize,
@@ -366,12 +366,12 @@ mod tests {
         let observed = "server.1=a:1:2;1,server.2=b:1:2:observer;1";
         let observers = "server.1=a:1:2:observer,server.2=b:1:2:observer";
         let cases = [
-            (alone, true, "1 servers that vote are left; at least 2 must be", BadArguments),
-            ("", true, "0 servers that vote are left; at least 2 must be", BadArguments),
-            ("", false, "0 servers that vote and 0 observers are no ensemble", MarshallingError),
-            (observed, true, "1 servers that vote and 1 observers are no", MarshallingError),
-            (observers, true, "0 servers that vote and 2 observers are no", MarshallingError),
-            (observers, false, "0 servers that vote and 2 observers are no", MarshallingError),
+            (alone, true, "1 that vote are left; at least 2 must be", BadArguments),
+            ("", true, "0 that vote are left; at least 2 must be", BadArguments),
+            ("", false, "no ensemble is made of 0 that vote and 0 that observe", MarshallingError),
+            (observed, true, "no ensemble is made of 1 that vote and 1", MarshallingError),
+            (observers, true, "no ensemble is made of 0 that vote and 2", MarshallingError),
+            (observers, false, "no ensemble is made of 0 that vote and 2", MarshallingError),
         ];
         for (text, standalone_enabled, start, code) in cases {
             let error = ServerList::replaced(text, standalone_enabled).unwrap_err();
@@ -424,8 +424,8 @@ mod tests {
             ("server.4=b:5:1;1", "", "server.4 joins at b:1, which server.2 has", BadArguments),
             ("server.4=d:1:2;1,server.5=d:2:3;1", "", "server.5 joins at d:2", BadArguments),
             ("", "x", "\"x\" is not the number of a server", MarshallingError),
-            ("", "1", "1 servers that vote are left; at least 2 must be", BadArguments),
-            ("server.2=b:1:2:observer;1", "", "1 servers that vote are left", BadArguments),
+            ("", "1", "1 that vote are left; at least 2 must be", BadArguments),
+            ("server.2=b:1:2:observer;1", "", "1 that vote are left", BadArguments),
         ];
         for (joining, leaving, start, code) in cases {
             let error = list(THREE).changed(Some(joining), Some(leaving), true).unwrap_err();

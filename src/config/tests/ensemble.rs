@@ -130,16 +130,19 @@ fn servers_that_are_no_ensemble_are_refused() {
     let cases = [
         (
             "server.1=a:1:2:observer",
-            "zoo.cfg:5: 0 servers that vote and 1 observers are no ensemble; an observer has nobody",
+            "zoo.cfg:5: no ensemble is made of 0 that vote and 1 that observe; an observer has nobody",
         ),
-        (observers, "zoo.cfg:5: 0 servers that vote and 2 observers are no ensemble; an observer"),
+        (
+            observers,
+            "zoo.cfg:5: no ensemble is made of 0 that vote and 2 that observe; an observer",
+        ),
         (
             "server.1=a:1:2\nserver.2=b:1:2:observer",
-            "zoo.cfg:5: 1 servers that vote and 1 observers are no ensemble; list more",
+            "zoo.cfg:5: no ensemble is made of 1 that vote and 1 that observe; list more",
         ),
         (
             "standaloneEnabled=false",
-            "zoo.cfg:5: 0 servers that vote and 0 observers are no ensemble; list this server as",
+            "zoo.cfg:5: no ensemble is made of 0 that vote and 0 that observe; list this server as",
         ),
     ];
     for (lines, start) in cases {
@@ -224,7 +227,7 @@ fn a_dynamic_file_that_is_wrong_is_refused_with_its_own_line() {
         ("version=1\n", "HOME/d.1:1: version has no place in a dynamicConfigFile; the version is"),
         ("\ntickTime=1\n", "HOME/d.1:2: tickTime has no place in a dynamicConfigFile; it may have"),
         ("server.1=\\u12\n", "HOME/d.1:1: \\u is not followed by four hexadecimal digits"),
-        ("server.1=a:1:2:observer\n", "HOME/d.1:1: 0 servers that vote and 1 observers"),
+        ("server.1=a:1:2:observer\n", "HOME/d.1:1: no ensemble is made of 0 that vote and 1"),
         (
             "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\ngroup.1=1:2:3\n",
             "HOME/d.1:4: group.1=1:2:3 is refused: a quorum is a majority of the servers",

@@ -112,7 +112,7 @@ pub enum BadServerList {
         /// How many do not.
         observers: usize,
     },
-    /// Less servers that vote than an ensemble must keep.
+    /// Fewer servers that vote than an ensemble must keep.
     #[error("{voters} that vote are left; at least {least} must be")]
     TooFewVoters {
         /// How many vote.

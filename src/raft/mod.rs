@@ -37,6 +37,7 @@ mod tests;
 mod types;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +244,11 @@ impl Ensemble {
         let Some(own) = members.servers.get(&members.my_id) else {
             return Err(StartError::Raft(format!("there is no server.{}", members.my_id)));
         };
+        let mut bound = BTreeSet::new();
         for (host, port, _) in &own.addresses {
+            if members.listen_on_all_addresses && !bound.insert(*port) {
+                continue;
+            }
             let host = (!members.listen_on_all_addresses).then_some(host.as_str());
             let listener = PeerListener::bind(host, *port).await.map_err(|error| {
                 let host = host.unwrap_or("*");

@@ -327,8 +327,14 @@ impl Connection {
     }
 
     /// Whether a read must see everything that was answered anywhere before it.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other request reads")]
     fn must_be_latest(&self, request: &Request) -> bool {
-        matches!(request, Request::Sync(_)) && self.service.ensemble.has_others()
+        let is_latest_wanted = match request {
+            Request::Sync(_) => true,
+            Request::Ping | Request::WhoAmI => false,
+            _ => self.service.config.linearizable_reads,
+        };
+        is_latest_wanted && self.service.ensemble.has_others()
     }
 
     /// Looks whether what a request waits for is here, and has it fetched first.

@@ -56,6 +56,8 @@ impl Applier {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
+        // Whoever waits for what is here already must not wait for the next write.
+        shared.applied.send_replace(applied.map_or(0, |id: LogId| id.index));
         Ok(Applier { shared, applied, membership })
     }
 

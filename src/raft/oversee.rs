@@ -1,7 +1,7 @@
 //! Whether this server serves clients, and whether it does what a leader does.
 //!
 //! Invariant: no client is served who could see what is older than the limit. A server begins to serve
-//! when it has all that was answered before, and ends when it has not heard of a leader, or as the
+//! when a leader speaks to it and it has all that was answered before, and ends when it has not heard of a leader, or as the
 //! leader of a majority, for `syncLimit` ticks. The connection of a session that may be ended elsewhere
 //! before that is closed in time.
 
@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: boo
     let patience_ms = READ_ONLY_MS.max(shared.tick.as_millis() as i64);
     loop {
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-        shared.set_leading(shared.role() == Role::Leader);
+        shared.set_leading(shared.role() == Role::Leader && !shared.is_gathering());
         let silence_ms = shared.since_contact_ms();
         if *shared.serving.borrow() {
             if silence_ms > limit.as_millis() as i64 {
@@ -66,8 +66,17 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
+        // A leader that answers but does not speak to this server takes it for another, or cannot reach it.
+        let contact_ms = shared.last_contact_ms();
+        while shared.is_gathering()
+            || shared.role() != Role::Leader && shared.last_contact_ms() == contact_ms
+        {
+            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+        }
         shared.barrier().await?;
-        shared.note_contact();
+        if shared.role() == Role::Leader {
+            shared.note_contact();
+        }
         if shared.read_only.send_replace(false) {
             // They come again, and find a server that writes.
             close_silent(&shared, i64::MAX);
@@ -81,7 +90,7 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
 pub(super) async fn keep_members(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(Duration::from_millis(MEMBERS_MS)).await;
-        if shared.is_leading()
+        if shared.role() == Role::Leader
             && let Err(error) = members::keep(&shared).await
         {
             tracing::debug!("the members stay as they are: {error}");

@@ -9,8 +9,7 @@ use crate::rig::Rig;
 use crate::support::say;
 use crate::tree::{has_all, same_trees};
 
-const ORDERS: [[usize; 3]; 6] =
-    [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
+const ORDERS: [[usize; 3]; 6] = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
 
 /// Creates a node at every server that runs; gives their paths.
 pub(crate) fn written(rig: &Rig, name: &str) -> Result<Vec<String>> {

@@ -34,9 +34,9 @@ pub(crate) fn tree_of(rig: &Rig, number: usize) -> Result<Tree> {
         if !list.is(ErrorCode::NoNode) {
             let children: GetChildren2Reply = list.body()?;
             let names = children.children.unwrap_or_default().into_iter().flatten();
-            pending.extend(names.filter(|name| name != "zookeeper").map(|name| {
-                format!("{path}/{name}")
-            }));
+            pending.extend(
+                names.filter(|name| name != "zookeeper").map(|name| format!("{path}/{name}")),
+            );
         }
         tree.insert(shown.to_owned(), (data, stat));
     }
@@ -52,7 +52,10 @@ pub(crate) fn same_trees(rig: &Rig) -> Result<Tree> {
         match &first {
             None => first = Some((number, tree)),
             Some((other, expected)) => {
-                ensure!(*expected == tree, "servers {other} and {number} differ:\n{expected:?}\n{tree:?}");
+                ensure!(
+                    *expected == tree,
+                    "servers {other} and {number} differ:\n{expected:?}\n{tree:?}"
+                );
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod guard;
 pub mod history;
 pub mod net;
+pub mod proxy;
 pub mod trial;
 pub mod walk;
 pub mod workload;

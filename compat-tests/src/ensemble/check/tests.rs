@@ -48,10 +48,12 @@ fn delete(path: &str) -> Ask {
     Ask::Delete { path: path.to_owned(), version: -1 }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a reply carries it")]
 fn data(value: &str, stat: Stat) -> Result<Told, i32> {
     Ok(Told::Data(value.to_owned(), stat))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a reply carries it")]
 fn node(path: &str, stat: Stat) -> Result<Told, i32> {
     Ok(Told::Node(path.to_owned(), stat))
 }

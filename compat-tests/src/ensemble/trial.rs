@@ -13,6 +13,7 @@ use super::check::{self, Anomaly};
 use super::client::World;
 use super::faults::{Faults, Schedule};
 use super::history::{History, Recorder};
+use super::proxy::{Mutant, Proxies};
 use super::walk::{Tree, walk};
 use super::workload::Workload;
 use super::{Ensemble, net};
@@ -41,6 +42,8 @@ pub struct Plan {
     pub seed: u64,
     /// How long faults strike.
     pub time: Duration,
+    /// What stands between clients and servers and breaks promises.
+    pub mutant: Option<Mutant>,
 }
 
 /// What came of it.
@@ -73,6 +76,9 @@ impl Report {
 impl Plan {
     /// Its name.
     pub fn name(&self) -> String {
+        if let Some(mutant) = self.mutant {
+            return format!("mutant/{}", mutant.card().0);
+        }
         format!("{}/{}/{}", self.schedule.name(), self.workload.name(), self.seed)
     }
 
@@ -95,6 +101,7 @@ impl Plan {
         let history = recorder.history();
         let (struck, trees) = match outcome {
             Ok(outcome) => outcome,
+            Err(error) if self.mutant.is_some() => return Err(error),
             Err(error) => {
                 let kept = keep(&mut ensemble, &history)?;
                 return Err(error.context(format!("everything is kept in {}", kept.display())));
@@ -117,7 +124,8 @@ impl Plan {
             now().duration_since(checking).as_secs_f64(),
             struck.join(", "),
         );
-        let kept = if anomalies.is_empty() { None } else { Some(keep(&mut ensemble, &history)?) };
+        let is_fine = anomalies.is_empty() || self.mutant.is_some();
+        let kept = if is_fine { None } else { Some(keep(&mut ensemble, &history)?) };
         Ok(Report { summary, anomalies, kept })
     }
 
@@ -128,8 +136,10 @@ impl Plan {
     ) -> Result<(Vec<String>, Vec<Tree>)> {
         let chance = Chance::from_seed(self.seed);
         ensemble.start()?;
+        let servers = ensemble.addresses();
+        let proxies = self.mutant.map(|mutant| Proxies::start(&servers, mutant)).transpose()?;
         let world = World {
-            addresses: ensemble.addresses(),
+            addresses: proxies.as_ref().map_or(servers, |proxies| proxies.addresses.clone()),
             recorder: recorder.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             chance: chance.branch(1),
@@ -141,8 +151,11 @@ impl Plan {
         let struck = self.strike(ensemble, chance.branch(2));
         world.stop.store(true, Ordering::SeqCst);
         let lived = join(lives);
-        let struck = struck?;
+        let mut struck = struck?;
         lived?;
+        if let Some(proxies) = &proxies {
+            struck.push(format!("broken by a proxy {} times", proxies.acts()));
+        }
         let trees = self.read(ensemble, &world)?;
         Ok((struck, trees))
     }

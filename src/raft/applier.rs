@@ -56,6 +56,7 @@ impl Applier {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
+        shared.applied.send_replace(applied.map_or(0, |id| id.index));
         Ok(Applier { shared, applied, membership })
     }
 

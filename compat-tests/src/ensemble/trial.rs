@@ -22,6 +22,8 @@ use crate::script::Judge;
 
 /// How long clients may go on after faults have ended.
 const CALM: Duration = Duration::from_millis(700);
+/// How long all writes may have to wait: faults last for five seconds at most.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 /// The first number of the clients that read the trees at the end.
 const READERS: usize = 10_000;
 /// The most anomalies that are told.
@@ -109,6 +111,11 @@ impl Plan {
         };
         let checking = now();
         let mut anomalies = check::all(&history, &trees);
+        let wait = Duration::from_nanos(longest_gap(&history));
+        if wait > WAIT_MAX {
+            let what = format!("no write was answered for {wait:?}");
+            anomalies.push(Anomaly { promise: "a majority goes on", what });
+        }
         let found = anomalies.len();
         if self.judge == Judge::Zookeeper {
             anomalies.retain(|anomaly| !check::GAPS_OF_ZOOKEEPER.contains(&anomaly.promise));

@@ -97,11 +97,14 @@ fn first_come_first_served(history: &History, anomalies: &mut Vec<Anomaly>) {
             shown.insert(value, stat.mzxid.0);
         }
     }
-    let zxid = |operation: &Operation| match &operation.ask {
-        Ask::Create { value, .. } | Ask::Set { value, .. } if operation.reply.is_none() => {
-            shown.get(value.as_str()).copied()
-        }
-        _ => place(operation),
+    let zxid = |operation: &Operation| {
+        let (Ask::Create { value, .. } | Ask::Set { value, .. }) = &operation.ask else {
+            return place(operation);
+        };
+        place(operation).or_else(|| {
+            let is_unknown = operation.reply.is_none();
+            shown.get(value.as_str()).copied().filter(|_| is_unknown)
+        })
     };
     let mut last: BTreeMap<(usize, i64), (i64, &Operation)> = BTreeMap::new();
     let mut sent: Vec<&Operation> = history.operations.iter().collect();

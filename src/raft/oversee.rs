@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use super::Role;
 use super::members;
-use super::shared::Shared;
+use super::shared::{Shared, is_observer};
 use crate::replica::Closing;
 
 /// How often the leader is looked for.
 const LOOK_MS: u64 = 20;
+/// How long a server that has caught up waits for its vote.
+const VOTE_MS: u64 = 10_000;
 /// How often the leader looks after its members.
 const MEMBERS_MS: u64 = 200;
 /// Milliseconds without a leader after which clients may be served that only read, or a tick if that is
@@ -61,12 +63,34 @@ fn close_silent(shared: &Shared, silence_ms: i64) {
     }
 }
 
+/// Waits until a server that was taken in has its vote, though not for ever: whoever sees it serve believes
+/// that another one may fail.
+async fn await_vote(shared: &Shared) {
+    let own = shared.node();
+    let is_waiting = || {
+        shared.membership().is_some_and(|members| {
+            let is_voter = members.voter_ids().any(|node| node == own);
+            let member = members.get_node(&own);
+            let will_vote =
+                member.is_some_and(|member| !member.is_guest && !is_observer(&member.line));
+            will_vote && !is_voter
+        })
+    };
+    for _ in 0..VOTE_MS / LOOK_MS {
+        if !is_waiting() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
 /// Begins to serve whenever everything is here, for ever.
 pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
         shared.barrier().await?;
+        await_vote(&shared).await;
         shared.note_contact();
         if shared.read_only.send_replace(false) {
             // They come again, and find a server that writes.

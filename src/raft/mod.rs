@@ -11,6 +11,8 @@ mod founder;
 mod identity;
 mod joining;
 mod lane;
+#[cfg(test)]
+mod lane_model;
 mod leaving;
 mod log_store;
 mod network;

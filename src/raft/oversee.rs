@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Role;
+use super::identity;
 use super::members;
 use super::shared::{Shared, is_observer};
 use crate::replica::Closing;
@@ -84,6 +85,22 @@ async fn await_vote(shared: &Shared) {
     }
 }
 
+/// Whether the ensemble knows of a later start of this server: it lost its disk, and its clock stands
+/// before that start. Its submissions would all be out of turn, so it starts again with a higher number.
+async fn is_from_the_past(shared: &Shared) -> io::Result<bool> {
+    let home = shared.replica.home();
+    let known = shared.replica.tree().lanes().get(&home.server).map_or(0, |lane| lane.boot);
+    if known <= home.boot {
+        return Ok(false);
+    }
+    identity::note_boot(&shared.log, known).await?;
+    shared.fault.ask_restart(&format!(
+        "the ensemble knows start {known} of this server, and this is start {}; is the clock right?",
+        home.boot
+    ));
+    Ok(true)
+}
+
 /// Begins to serve whenever everything is here, for ever.
 pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
@@ -91,6 +108,9 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
         shared.barrier().await?;
         await_vote(&shared).await;
+        if is_from_the_past(&shared).await? {
+            return Ok(());
+        }
         shared.note_contact();
         if shared.read_only.send_replace(false) {
             // They come again, and find a server that writes.

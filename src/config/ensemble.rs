@@ -146,6 +146,11 @@ impl ServerSpec {
     }
 }
 
+/// Whether two hosts are spelled differently at most.
+pub(super) fn is_same_host(one: &str, other: &str) -> bool {
+    comparable(one) == comparable(other)
+}
+
 /// A host as it is compared with others.
 fn comparable(host: &str) -> String {
     canonical(host).to_ascii_lowercase()
@@ -197,8 +202,56 @@ pub struct EnsembleConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    /// Lines that are right, with hosts that are the same in several spellings among them.
+    pub(in crate::config) fn lines() -> impl Strategy<Value = String> {
+        let host = prop_oneof![
+            1 => "[a-c][.-][a-c]|[aA]",
+            1 => any::<[u8; 4]>().prop_map(|octets| std::net::Ipv4Addr::from(octets).to_string()),
+            1 => any::<[u16; 8]>().prop_map(|groups| format!("[{}]", Ipv6Addr::from(groups))),
+            4 => proptest::sample::select(vec![
+                "10.0.0.1",
+                "[::ffff:10.0.0.1]",
+                "[::ffff:a00:1]",
+                "[::1]",
+                "[0:0::1]",
+                "[0:0:0:0:0:0:0:1]",
+                "[fe80::1%eth0]",
+                "[::]",
+            ])
+            .prop_map(str::to_owned),
+        ]
+        .boxed();
+        let address = (host.clone(), 1_u16..3, 3_u16..5)
+            .prop_map(|(host, quorum, election)| format!("{host}:{quorum}:{election}"));
+        let role = proptest::sample::select(vec!["", ":participant", ":observer", ":OBSERVER"]);
+        let client = option::of((option::of(host), 1_u16..));
+        (vec(address, 1..4), role, client).prop_map(|(addresses, role, client)| {
+            let client = client.map_or_else(String::new, |(host, port)| {
+                host.map_or_else(|| format!(";{port}"), |host| format!(";{host}:{port}"))
+            });
+            format!("{}{role}{client}", addresses.join("|"))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_the_same_and_written_the_same(line in lines()) {
+            let read = spec(&line);
+
+            let again = spec(&read.to_string());
+
+            prop_assert_eq!(&again, &read, "{}", line);
+            prop_assert_eq!(again.role, read.role);
+            prop_assert_eq!(again.addresses.len(), read.addresses.len(), "{}", line);
+            prop_assert_eq!(again.client.map(|(_, port)| port), read.client.map(|(_, port)| port));
+        }
+    }
 
     fn spec(line: &str) -> ServerSpec {
         line.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -221,6 +274,8 @@ mod tests {
             ("b:1:2:observer|a:3:4", "a:3:4|b:1:2:observer"),
             ("a:3:4|a:1:2;1", "a:1:2|a:3:4:participant;0.0.0.0:1"),
             ("a:1:2|a:1:2", "a:1:2:participant"),
+            ("[::ffff:10.0.0.1]:1:2|10.0.0.1:1:2", "10.0.0.1:1:2:participant"),
+            ("[::1]:1:2|[0:0::1]:1:2:observer", "[0:0:0:0:0:0:0:1]:1:2:observer"),
         ];
         for (line, written) in cases {
             assert_eq!(spec(line).to_string(), written);

@@ -228,9 +228,9 @@ File {
     "multiAddress.reachabilityCheckTimeoutMs" ["ms"] "1000" COUNT, AcceptedWithoutEffect(Debug, ADDRESSES),
         "How long an address has to answer.";
     "rookeeper.linearizableReads" [""] "false" Form::Flag(|d, v| d.config.linearizable_reads = v), Honoured,
-        "Whether every read of this server sees all that was committed before it, as after a sync.";
+        "Whether every read of this server sees all that was committed before it, as after a sync; ZooKeeper has no such key.";
 
-    // Security between peers: a single server opens no port for them.
+    // Security between peers.
     "sslQuorum" [""] "false" FLAG, RefusedInEnsemble(PEER_TLS), "TLS between peers.";
     "portUnification" [""] "false" FLAG, AcceptedWithoutEffect(Info, PEER_TLS_LATER),
         "Whether peers may connect with and without TLS.";

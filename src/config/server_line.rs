@@ -6,7 +6,7 @@
 //!
 //! Source: ZooKeeper, `QuorumPeer.QuorumServer`.
 
-use super::ensemble::{Role, ServerSpec};
+use super::ensemble::{Role, ServerSpec, is_same_host};
 use super::keys::TLS_LATER;
 
 const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort]";
@@ -17,7 +17,7 @@ type Address = (String, u16, u16);
 /// Reads the value of a `server.N` line.
 ///
 /// A role that one of several addresses names is that of all. An address that is written twice counts
-/// once, and a part after a semicolon may be empty.
+/// once, also if it is spelled in two ways, and a part after a semicolon may be empty.
 ///
 /// # Errors
 ///
@@ -34,11 +34,11 @@ pub(super) fn parse(value: &str) -> Result<ServerSpec, (String, String)> {
         return Err(with_shape("has more than three parts between semicolons".to_owned()));
     }
 
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<Address> = Vec::new();
     let mut role = None;
     for member in members.split('|') {
         let (address, named) = member_address(member).map_err(with_shape)?;
-        if !addresses.contains(&address) {
+        if !addresses.iter().any(|held| is_same_address(held, &address)) {
             addresses.push(address);
         }
         if role.is_some() && named.is_some() && role != named {
@@ -47,6 +47,10 @@ pub(super) fn parse(value: &str) -> Result<ServerSpec, (String, String)> {
         role = role.or(named);
     }
     Ok(ServerSpec { addresses, role: role.unwrap_or(Role::Participant), client })
+}
+
+fn is_same_address(one: &Address, other: &Address) -> bool {
+    (one.1, one.2) == (other.1, other.2) && is_same_host(&one.0, &other.0)
 }
 
 fn with_shape(problem: String) -> (String, String) {
@@ -74,7 +78,7 @@ fn member_address(text: &str) -> Result<(Address, Option<Role>), String> {
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
-    Role::named(text.trim()).ok_or_else(|| format!("has the unknown role {}", text.trim()))
+    Role::named(text.trim()).ok_or_else(|| format!("has the unknown role {:?}", text.trim()))
 }
 
 /// Reads `[host:]port`.

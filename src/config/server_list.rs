@@ -304,7 +304,10 @@ fn spec(id: u64, line: &str) -> Result<ServerSpec, BadServerList> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ensemble::tests::lines;
     use super::*;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
 
     const THREE: &str = "server.1=a:1:2;2181\nserver.2=b:1:2;2181\nserver.3=c:1:2:observer;2181";
 
@@ -323,6 +326,22 @@ mod tests {
         assert_eq!(list(text), read);
         assert_eq!(list("").to_string(), "version=0");
         assert_eq!(read.voters_and_observers(), (2, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_that_is_written_is_read_as_the_same(
+            lines in btree_map(0..=SERVER_ID_MAX, lines(), 0..8),
+            version in any::<u64>(),
+        ) {
+            let servers = lines.iter().map(|(id, line)| (*id, spec(*id, line).unwrap())).collect();
+            let written = ServerList { servers, version };
+
+            let text = written.to_string();
+
+            prop_assert_eq!(text.parse::<ServerList>(), Ok(written.clone()));
+            prop_assert_eq!(text.replace('\n', ",").parse::<ServerList>(), Ok(written));
+        }
     }
 
     #[test]

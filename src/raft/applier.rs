@@ -57,7 +57,7 @@ impl Applier {
             None => StoredMembership::default(),
         };
         // Whoever waits for what is here already must not wait for the next write.
-        shared.applied.send_replace(applied.map_or(0, |id: LogId| id.index));
+        shared.applied.send_replace(applied.map_or(0, |id| id.index));
         Ok(Applier { shared, applied, membership })
     }
 
@@ -66,8 +66,7 @@ impl Applier {
         let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(()) };
         let mut decided = Vec::new();
         let mut membership_changed = false;
-        let mut out_of_turn = false;
-        let home = self.shared.replica.home();
+        let mut out_of_turn = None;
         let changes = {
             let tree = self.shared.replica.tree();
             let mut draft = Draft::over(&tree);
@@ -82,7 +81,7 @@ impl Applier {
                         for proposal in batch.proposals() {
                             let one = decide(&mut draft, &proposal);
                             if matches!(one.applied.outcome, Err(Refusal::OutOfTurn { .. })) {
-                                out_of_turn |= one.origin.holder.boot == home.boot;
+                                out_of_turn = out_of_turn.max(self.own_number(&one));
                             } else {
                                 decided.push(one);
                             }
@@ -113,11 +112,18 @@ impl Applier {
         if let Some(lanes) = &changes.lanes {
             self.note_decided(lanes);
         }
-        if out_of_turn {
-            shared.lane.rewind();
+        if let Some(number) = out_of_turn {
+            shared.lane.note_out_of_turn(number);
         }
         shared.applied.send_replace(last.index);
         Ok(())
+    }
+
+    /// The number of a submission of this start of this server.
+    fn own_number(&self, decided: &Decided) -> Option<u64> {
+        let (home, origin) = (self.shared.replica.home(), &decided.origin);
+        let is_own = (origin.holder.server, origin.holder.boot) == (home.server, home.boot);
+        is_own.then_some(origin.sequence)
     }
 
     /// Tells this server's lane how far its submissions are decided.

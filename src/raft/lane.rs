@@ -36,19 +36,87 @@ struct Undecided {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-struct State {
+/// What is kept, numbered: the part of a lane that neither waits nor locks nor knows what it keeps.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Kept<T> {
     /// The number of the first in `undecided`.
-    first: u64,
-    undecided: VecDeque<Undecided>,
+    pub(super) first: u64,
+    pub(super) undecided: VecDeque<T>,
     /// How many of them are handed over.
-    handed_over: usize,
+    pub(super) handed_over: usize,
     /// Raised whenever everything is to be handed over again.
-    attempt: u64,
+    pub(super) attempt: u64,
+}
+
+impl<T> Kept<T> {
+    pub(super) fn new() -> Kept<T> {
+        Kept { first: 1, undecided: VecDeque::new(), handed_over: 0, attempt: 0 }
+    }
+
+    /// The number of the one that is kept next.
+    pub(super) fn next_number(&self) -> u64 {
+        self.first + self.undecided.len() as u64
+    }
+
+    /// Keeps one.
+    pub(super) fn keep(&mut self, one: T) {
+        self.undecided.push_back(one);
+    }
+
+    /// Notes that everything up to a number is decided. How many of those kept that were.
+    pub(super) fn note_decided(&mut self, number: u64) -> usize {
+        let decided = (number + 1).saturating_sub(self.first).min(self.undecided.len() as u64);
+        self.undecided.drain(..decided as usize);
+        self.first += decided;
+        self.handed_over = self.handed_over.saturating_sub(decided as usize);
+        decided as usize
+    }
+
+    /// Notes that a number came out of turn. If it is not decided yet, one before it did not reach the
+    /// log, and everything is handed over again; whether that is so.
+    ///
+    /// If it is decided, it was in the log twice and nothing is missing. To hand over again then would
+    /// put what is on its way there twice, too, and so on without end.
+    pub(super) fn note_out_of_turn(&mut self, number: u64) -> bool {
+        let is_missing = self.first <= number;
+        self.attempt += u64::from(is_missing);
+        is_missing
+    }
+
+    /// Begins to hand everything over.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.handed_over = 0;
+        self.attempt += 1;
+        self.attempt
+    }
+
+    /// Those that are to be handed over next, not much more than so many bytes; `None`: the attempt is
+    /// over.
+    pub(super) fn next(
+        &mut self,
+        attempt: u64,
+        bytes_max: usize,
+        bytes_of: impl Fn(&T) -> usize,
+    ) -> Option<impl Iterator<Item = &T>> {
+        if self.attempt != attempt {
+            return None;
+        }
+        let (before, mut bytes, mut count) = (self.handed_over, 0, 0);
+        for one in self.undecided.iter().skip(before) {
+            bytes += bytes_of(one);
+            if count > 0 && bytes > bytes_max {
+                break;
+            }
+            count += 1;
+        }
+        self.handed_over += count;
+        Some(self.undecided.iter().skip(before).take(count))
+    }
 }
 
 /// The submissions of this server.
 pub(super) struct Lane {
-    state: Mutex<State>,
+    kept: Mutex<Kept<Undecided>>,
     wake: Notify,
     places: Semaphore,
 }
@@ -63,10 +131,8 @@ enum Next {
 
 impl Lane {
     pub(super) fn new() -> Lane {
-        let undecided = VecDeque::new();
-        let state = State { first: 1, undecided, handed_over: 0, attempt: 0 };
         let places = Semaphore::new(LANE_SUBMISSIONS_MAX);
-        Lane { state: Mutex::new(state), wake: Notify::new(), places }
+        Lane { kept: Mutex::new(Kept::new()), wake: Notify::new(), places }
     }
 
     /// Takes a submission, once there is a place.
@@ -79,62 +145,43 @@ impl Lane {
         if let Ok(place) = self.places.acquire().await {
             place.forget();
         }
-        let mut state = self.state.lock();
-        submission.origin.sequence = state.first + state.undecided.len() as u64;
+        let mut kept = self.kept.lock();
+        submission.origin.sequence = kept.next_number();
         let mut bytes = BytesMut::new();
         submission.encode(&mut bytes);
-        state.undecided.push_back(Undecided { bytes: bytes.freeze(), _room: room });
-        drop(state);
+        kept.keep(Undecided { bytes: bytes.freeze(), _room: room });
+        drop(kept);
         self.wake.notify_one();
     }
 
     /// Notes that everything up to a number is decided.
     pub(super) fn note_decided(&self, number: u64) {
-        let mut state = self.state.lock();
-        let decided = (number + 1).saturating_sub(state.first).min(state.undecided.len() as u64);
-        if decided == 0 {
-            return;
-        }
-        state.undecided.drain(..decided as usize);
-        state.first += decided;
-        state.handed_over = state.handed_over.saturating_sub(decided as usize);
-        drop(state);
-        self.places.add_permits(decided as usize);
+        let decided = self.kept.lock().note_decided(number);
+        self.places.add_permits(decided);
     }
 
-    /// Has everything handed over again: something did not reach the log.
-    pub(super) fn rewind(&self) {
-        self.state.lock().attempt += 1;
-        self.wake.notify_one();
+    /// Notes that a number came out of turn, after [`Self::note_decided`] for those before it.
+    pub(super) fn note_out_of_turn(&self, number: u64) {
+        if self.kept.lock().note_out_of_turn(number) {
+            self.wake.notify_one();
+        }
     }
 
     /// Begins to hand everything over.
     fn begin(&self) -> u64 {
-        let mut state = self.state.lock();
-        state.handed_over = 0;
-        state.attempt += 1;
-        state.attempt
+        self.kept.lock().begin()
     }
 
     /// What is next, not much more than so many bytes.
     fn next(&self, attempt: u64, bytes_max: usize) -> Next {
-        let mut state = self.state.lock();
-        if state.attempt != attempt {
-            return Next::Rewound;
-        }
-        let (mut bytes, mut taken) = (0, Vec::new());
-        for one in state.undecided.iter().skip(state.handed_over) {
-            if !taken.is_empty() && bytes + one.bytes.len() > bytes_max {
-                break;
+        let mut kept = self.kept.lock();
+        match kept.next(attempt, bytes_max, |one| one.bytes.len()) {
+            None => Next::Rewound,
+            Some(next) => {
+                let next: Vec<Bytes> = next.map(|one| one.bytes.clone()).collect();
+                if next.is_empty() { Next::Nothing } else { Next::Submissions(next) }
             }
-            bytes += one.bytes.len();
-            taken.push(one.bytes.clone());
         }
-        if taken.is_empty() {
-            return Next::Nothing;
-        }
-        state.handed_over += taken.len();
-        Next::Submissions(taken)
     }
 }
 
@@ -273,8 +320,10 @@ mod tests {
         hand_in(&lane, 1).await;
         assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![6]));
 
-        lane.rewind();
-        assert_eq!(next(&lane, attempt, 1 << 20), None);
+        lane.note_out_of_turn(2);
+        assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![]), "it was decided before");
+        lane.note_out_of_turn(4);
+        assert_eq!(next(&lane, attempt, 1 << 20), None, "one before it is not in the log");
         let attempt = lane.begin();
         assert_eq!(next(&lane, attempt, 1 << 20), Some(vec![3, 4, 5, 6]));
         lane.note_decided(6);

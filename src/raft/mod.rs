@@ -13,6 +13,8 @@ mod identity;
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod joining;
 mod lane;
+#[cfg(test)]
+mod lane_model;
 mod leaving;
 mod log_store;
 mod members;

@@ -1,21 +1,24 @@
 //! Whether this server serves clients, and whether it does what a leader does.
 //!
 //! Invariant: no client is served who could see what is older than the limit. A server begins to serve
-//! when a leader speaks to it and it has all that was answered before, and ends when it has not heard of a leader, or as the
-//! leader of a majority, for `syncLimit` ticks. The connection of a session that may be ended elsewhere
-//! before that is closed in time.
+//! when a leader speaks to it and it has all that was answered before, and ends when it has not heard of a
+//! leader, or as the leader of a majority, for `syncLimit` ticks. The connection of a session that may be
+//! ended elsewhere before that is closed in time.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Role;
+use super::identity;
 use super::members;
-use super::shared::Shared;
+use super::shared::{Shared, is_observer};
 use crate::replica::Closing;
 
 /// How often the leader is looked for.
 const LOOK_MS: u64 = 20;
+/// How long a server that has caught up waits for its vote.
+const VOTE_MS: u64 = 10_000;
 /// How often the leader looks after its members.
 const MEMBERS_MS: u64 = 200;
 /// Milliseconds without a leader after which clients may be served that only read, or a tick if that is
@@ -61,19 +64,64 @@ fn close_silent(shared: &Shared, silence_ms: i64) {
     }
 }
 
+/// Waits until this server leads, or a leader speaks to it: one that only answers takes it for another or
+/// cannot reach it.
+async fn await_leader(shared: &Shared) {
+    let contact_ms = shared.last_contact_ms();
+    let is_alone = || shared.role() != Role::Leader && shared.last_contact_ms() == contact_ms;
+    while shared.is_gathering() || is_alone() {
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+/// Waits until a server that was taken in has its vote, though not for ever: whoever sees it serve believes
+/// that another one may fail.
+async fn await_vote(shared: &Shared) {
+    let own = shared.node();
+    let is_waiting = || {
+        shared.membership().is_some_and(|members| {
+            let is_voter = members.voter_ids().any(|node| node == own);
+            let member = members.get_node(&own);
+            let will_vote =
+                member.is_some_and(|member| !member.is_guest && !is_observer(&member.line));
+            will_vote && !is_voter
+        })
+    };
+    for _ in 0..VOTE_MS / LOOK_MS {
+        if !is_waiting() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+/// Whether the ensemble knows of a later start of this server: it lost its disk, and its clock stands
+/// before that start. Its submissions would all be out of turn, so it starts again with a higher number.
+async fn is_from_the_past(shared: &Shared) -> io::Result<bool> {
+    let home = shared.replica.home();
+    let known = shared.replica.tree().lanes().get(&home.server).map_or(0, |lane| lane.boot);
+    if known <= home.boot {
+        return Ok(false);
+    }
+    identity::note_boot(&shared.log, known).await?;
+    shared.fault.ask_restart(&format!(
+        "the ensemble knows start {known} of this server, and this is start {}; is the clock right?",
+        home.boot
+    ));
+    Ok(true)
+}
+
 /// Begins to serve whenever everything is here, for ever.
 pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
-        // A leader that answers but does not speak to this server takes it for another, or cannot reach it.
-        let contact_ms = shared.last_contact_ms();
-        while shared.is_gathering()
-            || shared.role() != Role::Leader && shared.last_contact_ms() == contact_ms
-        {
-            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-        }
+        await_leader(&shared).await;
         shared.barrier().await?;
+        await_vote(&shared).await;
+        if is_from_the_past(&shared).await? {
+            return Ok(());
+        }
         if shared.role() == Role::Leader {
             shared.note_contact();
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::{Draft, Origin, Refusal};
 
 /// How far the submissions of one server are decided.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Lane {
     /// The start of the server that counts; those before it are over.
     pub boot: u64,

@@ -48,10 +48,12 @@ fn delete(path: &str) -> Ask {
     Ask::Delete { path: path.to_owned(), version: -1 }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a reply carries it")]
 fn data(value: &str, stat: Stat) -> Result<Told, i32> {
     Ok(Told::Data(value.to_owned(), stat))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a reply carries it")]
 fn node(path: &str, stat: Stat) -> Result<Told, i32> {
     Ok(Told::Node(path.to_owned(), stat))
 }
@@ -258,6 +260,26 @@ fn writes_out_of_order_and_two_at_one_place_are_found() {
     assert!(broken.contains("writes have the order of their times"), "{broken:?}");
     let broken = register().after(|story| story.reply(3).zxid = 14);
     assert!(broken.contains("a reply has the zxid of its write"), "{broken:?}");
+}
+
+#[test]
+fn a_write_of_before_a_move_that_happens_after_it_is_found() {
+    let mut story = Story::default();
+    story.call(1, create("/r/x", "first", Mode::Persistent), 10, node("/r/x", stat(10, 10, 0)));
+    story.lost(1, set("/r/x", "old", -1));
+    let index = story.call(1, set("/r/x", "new", -1), 12, Ok(Told::Stat(stat(10, 12, 2))));
+    story.history.operations[index].connection = 2;
+    story.call(2, get("/r/x"), 11, data("old", stat(10, 11, 1)));
+    story.at_end("/r/x", "new", stat(10, 12, 2));
+    assert_eq!(story.broken(), BTreeSet::new());
+    let broken = story.after(|story| {
+        story.reply(2).zxid = 11;
+        story.reply(2).result = Ok(Told::Stat(stat(10, 11, 1)));
+        story.reply(3).zxid = 12;
+        story.reply(3).result = data("old", stat(10, 12, 2));
+        story.at_end("/r/x", "old", stat(10, 12, 2));
+    });
+    assert!(broken.contains("a session's writes keep their order"), "{broken:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const CLIENTS: usize = 4;
 /// The most requests that a client sends in a row.
 const ROW_MAX: usize = 4;
 /// The most nodes of one client, so that reading them all takes no time.
-const NODES_MAX: usize = 400;
+const NODES_MAX: usize = 600;
 
 /// Makes the nodes.
 pub(super) fn prepare(client: &mut Client) -> Result<()> {
@@ -50,7 +50,7 @@ fn live(mut client: Client, mut chance: Chance) -> Result<()> {
         }
         client.send(Ask::Ping);
         client.await_all()?;
-        breathe(&mut client, &mut chance, 40)?;
+        breathe(&mut client, &mut chance, 80)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ mod wiped;
 use std::process::ExitCode;
 
 /// Tests at once: each runs a few servers that mostly wait.
-const THREADS: usize = 3;
+const THREADS: usize = 4;
 
 /// Whether every step is wished for.
 pub(crate) fn is_thorough() -> bool {

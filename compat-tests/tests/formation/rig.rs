@@ -40,7 +40,6 @@ struct Server {
     home: PathBuf,
     /// What its configuration says beyond [`SETTINGS`].
     settings: BTreeMap<String, String>,
-    my_id: String,
     child: Option<Child>,
     starts: usize,
     /// What the process is started through: `unshare`, a shell.
@@ -83,7 +82,6 @@ impl Rig {
             let server = Server {
                 home,
                 settings: settings.collect(),
-                my_id: number.to_string(),
                 child: None,
                 starts: 0,
                 wrapper: None,
@@ -138,12 +136,6 @@ impl Rig {
         Ok(())
     }
 
-    /// What a server's `myid` says.
-    pub(crate) fn set_my_id(&mut self, number: usize, my_id: &str) -> Result<()> {
-        my_id.clone_into(&mut self.server(number)?.my_id);
-        Ok(())
-    }
-
     /// Makes a server standalone; it keeps its `clientPort` and address.
     pub(crate) fn make_standalone(&mut self, number: usize) -> Result<()> {
         for other in self.all() {
@@ -194,7 +186,7 @@ impl Rig {
         let home = server.home.clone();
         let data = home.join("data");
         std::fs::create_dir_all(&data)?;
-        std::fs::write(data.join("myid"), format!("{}\n", server.my_id))?;
+        std::fs::write(data.join("myid"), format!("{number}\n"))?;
         let mut config = format!("dataDir={}\n", data.display());
         for (key, value) in &server.settings {
             config.extend([key, "=", value, "\n"]);

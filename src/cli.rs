@@ -4,6 +4,7 @@
 //! rookeeper                                   built-in configuration
 //! rookeeper --config FILE                     a zoo.cfg; also without --config
 //! rookeeper PORT DATADIR [TICK [CNXNS]]       ZooKeeper's old form
+//! rookeeper --recover --config FILE           an ensemble of this server alone, then exit
 //! ```
 //!
 //! Parsing touches nothing; [`Serve::load`] reads the file. Flags of the JVM are dropped and told.
@@ -36,6 +37,15 @@ pub struct Serve {
     pub overrides: Vec<(String, String)>,
     /// Flags that only mean something to a JVM.
     pub jvm_flags: Vec<String>,
+    /// To make the server's data an ensemble of its own instead of serving.
+    pub recover: Option<Recover>,
+}
+
+/// How the data of a server is to become an ensemble of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Recover {
+    /// Whoever asks is sure that the other servers are lost for good.
+    pub others_are_lost: bool,
 }
 
 impl Serve {
@@ -112,7 +122,9 @@ pub fn parse(
     overrides.extend(legacy);
     overrides.extend(named(&matches, "data", "dataDir"));
     overrides.extend(named(&matches, "port", "clientPort"));
-    Ok(Invocation::Serve(Serve { config, overrides, jvm_flags }))
+    let others_are_lost = matches.get_flag("others-are-lost");
+    let recover = matches.get_flag("recover").then_some(Recover { others_are_lost });
+    Ok(Invocation::Serve(Serve { config, overrides, jvm_flags, recover }))
 }
 
 /// The flags, and their help.
@@ -149,6 +161,19 @@ fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(NonEmptyStringValueParser::new())
                 .help("Set a key of zoo.cfg or a system property of ZooKeeper"),
+        )
+        .arg(
+            Arg::new("recover")
+                .long("recover")
+                .action(ArgAction::SetTrue)
+                .help("Make this stopped server's data an ensemble of its own, and exit"),
+        )
+        .arg(
+            Arg::new("others-are-lost")
+                .long("others-are-lost")
+                .requires("recover")
+                .action(ArgAction::SetTrue)
+                .help("With --recover: the other servers will never serve again"),
         )
         .arg(
             Arg::new("version")
@@ -356,7 +381,7 @@ mod tests {
             ("clientPort", "0"),
         ]);
         let jvm_flags = vec!["-Xmx1g".to_owned()];
-        let expected = Serve { config: None, overrides: expected, jvm_flags };
+        let expected = Serve { config: None, overrides: expected, jvm_flags, recover: None };
         assert_eq!(invocation, Ok(Invocation::Serve(expected)));
     }
 

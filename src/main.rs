@@ -12,7 +12,7 @@ use rookeeper::clock::Clock;
 use rookeeper::config::limits::{CROWD_MIN, SHUTDOWN_DRAIN_MS};
 use rookeeper::config::{Config, Level, Warning};
 use rookeeper::net::{Limits, Listener, connections_max, raise_descriptor_limit};
-use rookeeper::raft::{Ensemble, Started};
+use rookeeper::raft::{Ensemble, Started, recover};
 use rookeeper::server::{Helpers, LogLines, Service, Throttles, serve};
 use rookeeper::session::{Credentials, SessionIds};
 use rookeeper::store::Store;
@@ -55,12 +55,36 @@ fn main() -> ExitCode {
         (Ok(runtime), Ok(crowd)) => (runtime, crowd),
         (Err(error), _) | (_, Err(error)) => return refuse(&error, EXIT_FAILURE),
     };
+    if let Some(recover) = serve.recover {
+        return match runtime.block_on(recovered(&config, recover.others_are_lost)) {
+            Ok(done) => {
+                tracing::info!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(problem) => refuse(&problem, EXIT_FAILURE),
+        };
+    }
     let ended = runtime.block_on(run(config, crowd.handle().clone()));
     crowd.shutdown_timeout(Duration::from_millis(SHUTDOWN_DRAIN_MS));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(problem) if problem.is::<Restart>() => refuse(&start_again(), EXIT_FAILURE),
         Err(problem) => refuse(&problem, EXIT_FAILURE),
     }
+}
+
+/// The server has to start again, as another than it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Restart(String);
+
+/// Becomes a new process in the place of this one; returns only why that is not possible.
+fn start_again() -> std::io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let mut arguments = std::env::args_os();
+    let own = arguments.next().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_else(|_| own.into());
+    std::process::Command::new(program).args(arguments).exec()
 }
 
 /// Threads for clients. Handing a request from one to another costs more than serving it, so they are
@@ -153,7 +177,7 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     };
     if let Some(problem) = problem {
         // Nothing may be answered or written any more.
-        return Err(problem.into());
+        return Err(if fault.is_restart() { Restart(problem).into() } else { problem.into() });
     }
     tracing::info!("stopping");
     ensemble.step_aside().await;
@@ -162,6 +186,15 @@ async fn run(config: Config, crowd: Handle) -> Result<(), Box<dyn std::error::Er
     ensemble.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Makes the data of this server an ensemble of its own.
+async fn recovered(
+    config: &Config,
+    others_are_lost: bool,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let store = open_store(config)?;
+    Ok(recover(config, &store, Clock::system(), others_are_lost).await?)
 }
 
 fn open_store(config: &Config) -> Result<Store, Box<dyn std::error::Error>> {

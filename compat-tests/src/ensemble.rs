@@ -13,6 +13,7 @@ pub mod faults;
 pub mod guard;
 pub mod history;
 pub mod net;
+pub mod proxy;
 pub mod trial;
 pub mod walk;
 pub mod workload;
@@ -265,7 +266,9 @@ impl Ensemble {
             }
             let addresses = running.iter().map(|number| self.address(*number));
             let modes: Vec<_> = addresses.filter_map(status).map(|status| status.mode).collect();
-            let leaders = modes.iter().filter(|mode| *mode == "leader").count();
+            // A server without others has nobody to lead.
+            let leads = |mode: &&String| ["leader", "standalone"].contains(&mode.as_str());
+            let leaders = modes.iter().filter(leads).count();
             if modes.len() == running.len() && leaders == 1 {
                 return Ok(());
             }
@@ -294,7 +297,7 @@ impl Ensemble {
         let statuses = self.awake().into_iter().filter_map(|number| {
             status(self.address(number)).map(|status| (status.zxid, number, status.mode))
         });
-        let leaders = statuses.filter(|(_, _, mode)| mode == "leader");
+        let leaders = statuses.filter(|(_, _, mode)| mode != "follower");
         leaders.max().map(|(_, number, _)| number)
     }
 

@@ -1,57 +1,60 @@
-//! Faults strike an ensemble while clients work; every schedule, workload and seed is a test.
+//! Faults strike an ensemble while clients work; every schedule, workload and seed is a test. So is every
+//! mutant, a proxy that breaks a promise: it must be caught.
 //!
-//! `ROOKEEPER_BIN` names the server. `ENSEMBLE_SERVER=zookeeper` takes the real one instead,
-//! `ENSEMBLE_SEEDS=7,8` other seeds, `ENSEMBLE_ALL=1` every schedule with every workload,
-//! `ENSEMBLE_SECONDS=60` longer storms, `ENSEMBLE_SERVERS=5` more servers.
+//! `ROOKEEPER_BIN` names the server; `ENSEMBLE_SERVER=zookeeper` takes the real one instead. The program
+//! `ensemble` of this package plays any other schedule, workload or seed.
 
 use std::time::Duration;
 
 use compat_tests::Judge;
 use compat_tests::ensemble::faults::Schedule;
+use compat_tests::ensemble::proxy::Mutant;
 use compat_tests::ensemble::trial::Plan;
 use compat_tests::ensemble::workload::Workload;
 use compat_tests::server::ROOKEEPER_BIN;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What runs unless more is asked for: few enough for two processors and four minutes.
-const USUAL: &[(Schedule, Workload, u64)] = &[
-    (Schedule::Calm, Workload::Registers, 1),
-    (Schedule::Kill, Workload::Registers, 2),
-    (Schedule::Kill, Workload::Registers, 3),
-    (Schedule::Pause, Workload::Registers, 4),
-    (Schedule::Isolate, Workload::Registers, 5),
+const USUAL: &[(usize, Schedule, Workload, u64)] = &[
+    (3, Schedule::Calm, Workload::All, 1),
+    (3, Schedule::Kill, Workload::Registers, 2),
+    (3, Schedule::Kill, Workload::Moves, 3),
+    (3, Schedule::Kill, Workload::Watches, 4),
+    (5, Schedule::Kill, Workload::All, 5),
+    (3, Schedule::Roll, Workload::Locks, 6),
+    (3, Schedule::Pause, Workload::Ephemerals, 7),
+    (3, Schedule::Pause, Workload::Counters, 8),
+    (3, Schedule::Wipe, Workload::Sequences, 9),
+    (3, Schedule::Isolate, Workload::Registers, 10),
+    (3, Schedule::OneWay, Workload::Moves, 11),
+    (3, Schedule::Bridge, Workload::Watches, 12),
+    (3, Schedule::Mixed, Workload::All, 13),
 ];
 
 /// How long faults strike.
-const SECONDS: u64 = 8;
+const TIME: Duration = Duration::from_secs(8);
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
-}
+/// How long a mutant has to do harm.
+const MUTANT_TIME: Duration = Duration::from_secs(3);
 
 fn plans() -> Vec<Plan> {
-    let is_real = std::env::var("ENSEMBLE_SERVER").is_ok_and(|name| name == "zookeeper");
+    let is_real =
+        std::env::var("ENSEMBLE_SERVER").is_ok_and(|name| name == Judge::Zookeeper.name());
     let judge = if is_real { Judge::Zookeeper } else { Judge::Rookeeper };
-    let seeds = std::env::var("ENSEMBLE_SEEDS").unwrap_or_default();
-    let seeds: Vec<u64> = seeds.split(',').filter_map(|seed| seed.trim().parse().ok()).collect();
-    let mut chosen: Vec<(Schedule, Workload, u64)> = Vec::new();
-    if number("ENSEMBLE_ALL", 0) > 0 {
-        for schedule in Schedule::ALL {
-            chosen.extend(Workload::ALL.iter().map(|workload| (*schedule, *workload, 1)));
-        }
-    } else {
-        chosen.extend(USUAL);
-    }
-    if !seeds.is_empty() {
-        let mut pairs: Vec<_> = chosen.iter().map(|(one, two, _)| (*one, *two)).collect();
-        pairs.dedup();
-        let with = |(schedule, workload)| seeds.iter().map(move |seed| (schedule, workload, *seed));
-        chosen = pairs.into_iter().flat_map(with).collect();
-    }
-    let time = Duration::from_secs(number("ENSEMBLE_SECONDS", SECONDS));
-    let servers = number("ENSEMBLE_SERVERS", 3) as usize;
-    let plan = |(schedule, workload, seed)| Plan { judge, servers, schedule, workload, seed, time };
-    chosen.into_iter().map(plan).collect()
+    let usual = USUAL.iter().map(|&(servers, schedule, workload, seed)| {
+        let (time, mutant) = (TIME, None);
+        Plan { judge, servers, schedule, workload, seed, time, mutant }
+    });
+    let mutants = Mutant::ALL.iter().map(|&mutant| Plan {
+        judge,
+        servers: 3,
+        schedule: Schedule::Calm,
+        workload: mutant.card().1,
+        seed: 1,
+        time: MUTANT_TIME,
+        mutant: Some(mutant),
+    });
+    usual.chain(mutants).collect()
 }
 
 fn say(text: &str) {
@@ -60,10 +63,28 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
+/// A mutant must be caught, for what it does.
+fn catch(plan: &Plan, mutant: Mutant) -> Result<(), Failed> {
+    let (_, _, expected) = mutant.card();
+    let found = match plan.run() {
+        Ok(report) => {
+            say(&report.summary);
+            report.anomalies.iter().map(ToString::to_string).collect()
+        }
+        Err(error) => vec![format!("{error:#}")],
+    };
+    let is_caught = found.iter().any(|what| expected.iter().any(|one| what.contains(one)));
+    let found: Vec<_> = found.iter().take(5).collect();
+    is_caught.then_some(()).ok_or_else(|| format!("{expected:?} is not in {found:#?}").into())
+}
+
 fn run(plan: &Plan) -> Result<(), Failed> {
     if let Some(reason) = plan.refused() {
         say(&format!("{}: skipped: {reason}", plan.name()));
         return Ok(());
+    }
+    if let Some(mutant) = plan.mutant {
+        return catch(plan, mutant);
     }
     let report = plan.run().map_err(|error| Failed::from(format!("{error:#}")))?;
     say(&report.summary);

@@ -245,15 +245,23 @@ fn malformed_settings() -> Result<()> {
 }
 
 fn dangerous_settings() -> Result<()> {
-    let two = "server.1=localhost:2888:3888\nserver.2=localhost:2889:3889";
-    for (line, part) in [
-        ("secureClientPort=2281", "secureClientPort=2281"),
-        (two, "server.2"),
-        ("dynamicConfigFile=members", "dynamicConfigFile=members"),
-    ] {
+    let two =
+        "initLimit=10\nsyncLimit=5\nserver.1=localhost:2888:3888\nserver.2=localhost:2889:3889";
+    let cases: &[(&str, &[&str])] = &[
+        ("secureClientPort=2281", &["zoo.cfg:3", "secureClientPort=2281"]),
+        (&format!("{two}\nsslQuorum=true"), &["zoo.cfg:7", "sslQuorum=true", "clear"]),
+        (&format!("{two}\ngroup.1=1:2"), &["zoo.cfg:7", "group.1=1:2", "majority"]),
+        ("server.1=a:1:2\nserver.2=b:1:2", &["zoo.cfg", "initLimit"]),
+        (two, &["d/myid", "number", "1, 2"]),
+        ("server.1=a:1:2:observer", &["zoo.cfg:3", "observe", "participants"]),
+        ("dynamicConfigFile=members", &["members", "cannot read", "No such file"]),
+    ];
+    for (lines, parts) in cases {
         let dir = tempfile::tempdir()?;
-        fs::write(dir.path().join("zoo.cfg"), format!("dataDir=d\nclientPort=0\n{line}\n"))?;
-        expect(run_in(dir.path(), &["zoo.cfg"])?.complaint(USAGE)?, &["zoo.cfg", part])?;
+        fs::write(dir.path().join("zoo.cfg"), format!("dataDir=d\nclientPort=0\n{lines}\n"))?;
+        let ended = run_in(dir.path(), &["zoo.cfg"])?;
+        expect(ended.complaint(USAGE).with_context(|| (*lines).to_owned())?, parts)?;
+        ensure!(!dir.path().join("d").exists(), "{lines}: the data was touched");
     }
     Ok(())
 }

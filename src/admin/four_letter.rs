@@ -10,6 +10,7 @@ use jute::{OpCode, SessionId};
 
 use super::report::{Connection, Dump, Folder, Reporter, Server, Setup};
 use super::{VERSION, java_text, monitor};
+use crate::raft::Role;
 use crate::server::{Word, Words};
 use crate::watch::Summary;
 
@@ -70,7 +71,7 @@ pub static WORDS: &[FourLetterWord] = &[
         letters: *b"isro",
         tells: "whether writes are refused",
         not_serving: Some("null"),
-        answer: |_, _| "rw".to_owned(),
+        answer: |words, _| if words.reporter.is_read_only() { "ro" } else { "rw" }.to_owned(),
     },
     serving(*b"mntr", "mntr", "all measurements", |words, _| {
         monitor::mntr(VERSION, &words.reporter.monitor())
@@ -239,6 +240,9 @@ fn put_server(text: &mut String, server: &Server) {
     let Server { mode, stats, connections, outstanding, zxid, nodes } = server;
     let (min, max) = (stats.latency_min_ms, stats.latency_max_ms);
     let mean = java_text::mean(stats.latency_avg_ms);
+    if *mode == Role::ReadOnly {
+        text.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
     put(text, format_args!("Latency min/avg/max: {min}/{mean}/{max}\n"));
     put(text, format_args!("Received: {}\nSent: {}\n", stats.received, stats.sent));
     put(text, format_args!("Connections: {connections}\nOutstanding: {outstanding}\n"));

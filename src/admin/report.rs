@@ -282,6 +282,11 @@ impl Reporter {
 
     /// Whether clients' requests are answered.
     pub fn is_serving(&self) -> bool {
-        self.ensemble.is_serving()
+        self.ensemble.is_serving() || self.is_read_only()
+    }
+
+    /// Whether only reads are answered.
+    pub fn is_read_only(&self) -> bool {
+        self.ensemble.is_read_only()
     }
 }

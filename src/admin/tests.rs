@@ -74,7 +74,12 @@ fn connections() -> Vec<Connection> {
             total_latency_ms: 99,
             answered: 8,
         },
-        seat: Some(Seat { session: S1, timeout_ms: 10_000, established_ms: 1_795_595_719_113 }),
+        seat: Some(Seat {
+            session: S1,
+            timeout_ms: 10_000,
+            is_read_only: false,
+            established_ms: 1_795_595_719_113,
+        }),
         ..connection("127.0.0.1:60990")
     };
     let second = Connection {
@@ -91,7 +96,12 @@ fn connections() -> Vec<Connection> {
             total_latency_ms: 6,
             answered: 4,
         },
-        seat: Some(Seat { session: S2, timeout_ms: 20_000, established_ms: 1_795_595_719_148 }),
+        seat: Some(Seat {
+            session: S2,
+            timeout_ms: 20_000,
+            is_read_only: false,
+            established_ms: 1_795_595_719_148,
+        }),
         ..connection("[::1]:46742")
     };
     let asking = Connection {

@@ -3,10 +3,10 @@
 //! [`Draft::take`] follows the verdict of a key's row; [`Draft::finish`] settles what depends on
 //! several keys, in whatever order they came.
 
-use super::ensemble::{EnsembleConfig, Role, ServerSpec};
+use super::ensemble::ServerSpec;
 use super::error::{ConfigError, Level, Place, Warning, printable};
 use super::form::{Complaint, Form};
-use super::keys::{Key, TLS_LATER, Verdict};
+use super::keys::{Key, SINGLE, Verdict};
 use super::settings::Setting;
 use super::{
     Admin, AuthScheme, Config, ConnectionThrottle, DigestAlgorithm, FourLetterWhitelist,
@@ -22,6 +22,7 @@ pub(super) const TICKS_MIN: u32 = 2;
 pub(super) const TICKS_MAX: u32 = 20;
 
 /// The settings taken so far.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 pub(super) struct Draft {
     /// What is settled already.
     pub(super) config: Config,
@@ -39,14 +40,22 @@ pub(super) struct Draft {
     pub(super) enforce_auth_enabled: bool,
     /// `enforce.auth.schemes`.
     pub(super) enforce_auth_schemes: Vec<String>,
-    /// The `server.N` lines, by their whole key.
-    pub(super) servers: Vec<(String, ServerSpec)>,
+    /// The `server.N` lines with their whole keys, by `N`.
+    pub(super) servers: BTreeMap<u64, (String, ServerSpec)>,
+    /// `dynamicConfigFile`.
+    pub(super) dynamic_config_file: Option<PathBuf>,
+    /// `standaloneEnabled`.
+    pub(super) standalone_enabled: bool,
+    /// `peerType` is `observer`.
+    pub(super) wants_to_observe: bool,
     /// `initLimit`.
     pub(super) init_limit_ticks: Option<u32>,
     /// `syncLimit`.
     pub(super) sync_limit_ticks: Option<u32>,
     /// `quorumListenOnAllIPs`.
     pub(super) listen_on_all_addresses: bool,
+    /// What would be refused if the server were a member of an ensemble.
+    pub(super) refused_in_ensemble: Vec<ConfigError>,
     origin: String,
     places: BTreeMap<String, Place>,
 }
@@ -92,6 +101,7 @@ pub(super) fn defaults() -> Config {
         admin: admin(),
         metrics: Metrics { enabled: false, host: "0.0.0.0".to_owned(), port: 7_000 },
         ensemble: None,
+        linearizable_reads: false,
         text: String::new(),
     }
 }
@@ -143,10 +153,14 @@ impl Draft {
             max_session_timeout_ms: None,
             enforce_auth_enabled: false,
             enforce_auth_schemes: Vec::new(),
-            servers: Vec::new(),
+            servers: BTreeMap::new(),
+            dynamic_config_file: None,
+            standalone_enabled: true,
+            wants_to_observe: false,
             init_limit_ticks: None,
             sync_limit_ticks: None,
             listen_on_all_addresses: false,
+            refused_in_ensemble: Vec::new(),
             origin: origin.to_owned(),
             places: BTreeMap::new(),
         }
@@ -177,7 +191,15 @@ impl Draft {
                 let text = format!("{name} has no effect: {reason}");
                 warnings.push(Warning::at(level, place, text));
             }
-            Verdict::Honoured | Verdict::Refused(_) | Verdict::AcceptedWithoutEffect(..) => {}
+            Verdict::RefusedInEnsemble(reason) if asks => {
+                self.refused_in_ensemble.push(refused(setting, reason));
+                let text = format!("{name} has no effect: {SINGLE}");
+                warnings.push(Warning::at(Level::Info, place, text));
+            }
+            Verdict::Honoured
+            | Verdict::Refused(_)
+            | Verdict::RefusedInEnsemble(_)
+            | Verdict::AcceptedWithoutEffect(..) => {}
         }
         self.places.insert(name.clone(), place.clone());
         Ok(())
@@ -195,7 +217,7 @@ impl Draft {
         })?;
         self.config.data_log_dir = self.data_log_dir.take().unwrap_or_else(|| data_dir.clone());
         self.config.data_dir = data_dir;
-        self.settle_ensemble()?;
+        self.settle_ensemble(warnings)?;
         self.settle_client_port()?;
         self.settle_session_timeouts()?;
         self.settle_enforced_schemes()?;
@@ -203,14 +225,14 @@ impl Draft {
         Ok(self.config)
     }
 
-    /// Takes the client's port from `clientPort` or from the only `server.N` line.
+    /// Takes the client's port from `clientPort` or from the own `server.N` line.
     ///
     /// Where both are there they must agree, unless the command line has the last word.
     ///
     /// Source: ZooKeeper, `QuorumPeerConfig.setupClientPort`.
     fn settle_client_port(&mut self) -> Result<(), ConfigError> {
         let fixed = (self.config.client_address.take(), self.client_port);
-        let line = self.own_line()?;
+        let line = self.own_line().cloned();
         let client = match (fixed, line.and_then(|(name, line)| Some((name, line.client?)))) {
             ((Some(_), None), _) => {
                 return Err(self.conflict(
@@ -241,63 +263,6 @@ impl Draft {
         };
         (self.config.client_address, self.config.client_port) = client;
         Ok(())
-    }
-
-    /// Makes the ensemble of several `server.N` lines.
-    fn settle_ensemble(&mut self) -> Result<(), ConfigError> {
-        if self.servers.len() < 2 {
-            return Ok(());
-        }
-        let file = self.config.data_dir.join("myid");
-        let my_id = std::fs::read_to_string(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| text.trim().parse::<u64>().map_err(|error| error.to_string()));
-        let my_id = my_id.map_err(|problem| {
-            let problem = format!("{} cannot be read: {problem}", file.display());
-            self.conflict("server.1", problem, "write this server's number into the file myid")
-        })?;
-        let mut servers = BTreeMap::new();
-        for (name, spec) in &self.servers {
-            let id = name.strip_prefix("server.").and_then(|id| id.parse().ok()).unwrap_or(0);
-            servers.insert(id, spec.clone());
-        }
-        let limit = |ticks: Option<u32>, key| {
-            ticks.ok_or_else(|| self.missing(key, "write it: an ensemble needs it"))
-        };
-        self.config.ensemble = Some(EnsembleConfig {
-            my_id,
-            init_limit_ticks: limit(self.init_limit_ticks, "initLimit")?,
-            sync_limit_ticks: limit(self.sync_limit_ticks, "syncLimit")?,
-            listen_on_all_addresses: self.listen_on_all_addresses,
-            servers,
-        });
-        Ok(())
-    }
-
-    /// The own `server.N` line, if there is one.
-    fn own_line(&mut self) -> Result<Option<(String, ServerSpec)>, ConfigError> {
-        if let Some(ensemble) = &self.config.ensemble {
-            let id = ensemble.my_id;
-            let Some(spec) = ensemble.servers.get(&id).cloned() else {
-                let problem = format!("myid is {id} and there is no server.{id}");
-                return Err(self.conflict("server.1", problem, "correct myid or add the line"));
-            };
-            return Ok(Some((format!("server.{id}"), spec)));
-        }
-        let refused = |draft: &Self, name: &str, reason: &str| ConfigError::Refused {
-            place: draft.place(name),
-            key: name.into(),
-            value: "…".into(),
-            reason: reason.into(),
-        };
-        let Some((name, line)) = self.servers.pop() else { return Ok(None) };
-        if line.role == Role::Observer {
-            return Err(refused(self, &name, "an observer alone has nobody to follow"));
-        }
-        if line.has_secure_part {
-            return Err(refused(self, &name, TLS_LATER));
-        }
-        Ok(Some((name, line)))
     }
 
     fn settle_session_timeouts(&mut self) -> Result<(), ConfigError> {
@@ -356,24 +321,26 @@ impl Draft {
         if !self.config.read_only_mode {
             return;
         }
-        let text = "readonlymode.enabled: a single server is never without its quorum, so it is \
-                    never read-only";
-        let place = self.place("readonlymode.enabled");
-        warnings.push(Warning::at(Level::Info, &place, text));
+        if self.config.ensemble.is_none() {
+            let text = "readonlymode.enabled: a single server is never without its quorum, so it is \
+                        never read-only";
+            let place = self.place("readonlymode.enabled");
+            warnings.push(Warning::at(Level::Info, &place, text));
+        }
         if let FourLetterWhitelist::Only(words) = &mut self.config.four_letter_whitelist {
             words.insert("isro".to_owned());
         }
     }
 
-    fn place(&self, key: &str) -> Place {
+    pub(super) fn place(&self, key: &str) -> Place {
         self.places.get(key).cloned().unwrap_or(Place::CommandLine)
     }
 
-    fn missing(&self, key: &'static str, remedy: &'static str) -> ConfigError {
+    pub(super) fn missing(&self, key: &'static str, remedy: &'static str) -> ConfigError {
         ConfigError::Missing { origin: self.origin.as_str().into(), key, remedy }
     }
 
-    fn conflict(&self, key: &str, problem: String, remedy: &'static str) -> ConfigError {
+    pub(super) fn conflict(&self, key: &str, problem: String, remedy: &'static str) -> ConfigError {
         ConfigError::Conflict { place: self.place(key), problem: problem.into(), remedy }
     }
 }

@@ -65,6 +65,16 @@ pub enum ConfigError {
         /// What to write.
         remedy: &'static str,
     },
+    /// A member of an ensemble does not find out which one it is.
+    #[error("{}: {problem}; {remedy}", path.display())]
+    MyId {
+        /// The file `myid`.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<str>,
+        /// What to write into it.
+        remedy: Box<str>,
+    },
     /// Two settings contradict each other.
     #[error("{place}: {problem}; {remedy}")]
     Conflict {

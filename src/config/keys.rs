@@ -1,4 +1,5 @@
-//! Every key of `zoo.cfg` and every system property that ZooKeeper's server reads: one table.
+//! Every key of `zoo.cfg` and every system property that ZooKeeper's server reads, and those that only
+//! Rookeeper has (`rookeeper.*`): one table.
 //!
 //! The parser, the manual and the tests are made from [`KEYS`]. A row says how the key is spelled,
 //! what it means, and honestly what Rookeeper does with it: nothing that is accepted without
@@ -7,9 +8,10 @@
 //! Source: ZooKeeper 3.9, `QuorumPeerConfig` and the classes that read `zookeeper.*` properties.
 
 use super::form::{Form, put, put_from};
+use super::server_list::NO_GROUPS;
 use super::{Level, texts};
 use Level::{Debug, Info, Warn};
-use Verdict::{AcceptedWithoutEffect, Honoured, Refused};
+use Verdict::{AcceptedWithoutEffect, Honoured, Refused, RefusedInEnsemble};
 
 /// One row: a key, or a family of keys whose name ends with `*`.
 pub struct Key {
@@ -34,7 +36,7 @@ impl Key {
     pub fn is_secret(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         ["password", "superdigest", "*"].iter().any(|end| name.ends_with(end))
-            && !name.starts_with("server.")
+            && !["server.*", "group*", "weight*"].contains(&name.as_str())
     }
 }
 
@@ -47,6 +49,8 @@ pub enum Verdict {
     AcceptedWithoutEffect(Level, &'static str),
     /// The server does not start, for the reason; the key's default is accepted.
     Refused(&'static str),
+    /// A member of an ensemble does not start, for the reason; for a standalone server nothing follows.
+    RefusedInEnsemble(&'static str),
 }
 
 /// Where a key may be written.
@@ -88,7 +92,17 @@ pub const MANUAL_NAMES: &[(&str, &str)] = &[
     ("throttledOpWaitTime", "throttled_op_wait_time"),
 ];
 
-const SINGLE: &str = "a single server has no peers";
+/// Why what is between servers does not matter to a standalone one.
+pub(super) const SINGLE: &str = "a single server has no peers";
+const ZAB: &str = "it tunes how ZooKeeper's servers agree; Rookeeper's do so by Raft";
+const ONE_PORT: &str = "servers talk, and elect, over the quorum port alone";
+const CATCH_UP: &str =
+    "a server that lags gets the end of the log, or a snapshot where that is not enough";
+const ADDRESSES: &str = "a member may always have several addresses, and they are tried in turn";
+const PEER_TLS_LATER: &str = "TLS between servers comes with a later release";
+const PEER_TLS: &str =
+    "TLS between servers comes with a later release, and until then they would talk in the clear";
+const PEER_SASL: &str = "SASL between servers comes with a later release, and until then no server would show who it is";
 const TUNING: &str = "it tunes threads and buffers of ZooKeeper that Rookeeper does not have";
 const DISK: &str = "Rookeeper stores log and snapshots in its own format and purges them itself";
 const LOGGING: &str = "Rookeeper logs to standard error";
@@ -173,65 +187,67 @@ File {
 
     // The ensemble.
     "server.*" [""] "" Form::Text(texts::server), Honoured,
-        "A member; one line is a single server and gives its client port, more are refused.";
-    "standaloneEnabled" [""] "true" FLAG,
-        AcceptedWithoutEffect(Info, "a single server always runs standalone"),
-        "Whether a single server runs without the machinery of an ensemble.";
+        "A member, and the port of its clients; one line alone is a standalone server.";
+    "standaloneEnabled" [""] "true" Form::Flag(|d, v| d.standalone_enabled = v), Honoured,
+        "Whether one server alone is standalone; else it is an ensemble of one.";
     "reconfigEnabled" [""] "false" Form::Flag(|d, v| d.config.reconfig_enabled = v), Honoured,
         "Whether reconfig is allowed.";
-    "dynamicConfigFile" [""] "" TEXT,
-        Refused("membership files come with ensembles, and the file may name other servers; \
-            write the one server.N line into the file"),
-        "File with the membership.";
+    "dynamicConfigFile" [""] "" Form::Text(texts::dynamic_config_file), Honoured,
+        "File with the server.N lines; its name ends with their version, in hexadecimal after a dot.";
     "localSessionsEnabled" [""] "false" FLAG,
-        AcceptedWithoutEffect(Info, "a standalone server's sessions are global, as ZooKeeper's are"),
-        "Whether sessions start local.";
+        AcceptedWithoutEffect(Info, "every session is a global one"), "Whether sessions start local.";
     "localSessionsUpgradingEnabled" [""] "false" FLAG,
         AcceptedWithoutEffect(Debug, "there are no local sessions"),
         "Whether a local session becomes global when it needs to.";
     "peerType" [""] "participant" Form::Text(texts::peer_type),
-        AcceptedWithoutEffect(Warn, "a single server always votes"), "Whether this server votes.";
+        AcceptedWithoutEffect(Debug, "the own server.N line says whether this server votes"),
+        "Whether this server votes.";
     "electionAlg" [""] "3" COUNT, Refused("only 3 exists, as in ZooKeeper"), "Election algorithm.";
-    "initLimit" ["ticks"] "" Form::Int { min: 1, max: i32::MAX as i64, set: |d, v| put_from(&mut d.init_limit_ticks, 1, v) }, Honoured,
-        "Time for a follower to connect and catch up.";
-    "syncLimit" ["ticks"] "" Form::Int { min: 1, max: i32::MAX as i64, set: |d, v| put_from(&mut d.sync_limit_ticks, 1, v) }, Honoured,
-        "Time without the leader after which a follower gives up.";
-    "connectToLearnerMasterLimit" ["ticks"] "0" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "initLimit" ["ticks"] "" Form::Int { min: 1, max: I32_MAX, set: |d, v| put_from(&mut d.init_limit_ticks, 1, v) },
+        Honoured, "Time for a member to connect and catch up; an ensemble must have it.";
+    "syncLimit" ["ticks"] "" Form::Int { min: 1, max: I32_MAX, set: |d, v| put_from(&mut d.sync_limit_ticks, 1, v) },
+        Honoured, "Time without the others after which a member serves no client; an ensemble must have it.";
+    "connectToLearnerMasterLimit" ["ticks"] "0" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Time to connect to the leader; 0, initLimit.";
-    "group*" [""] "" TEXT, AcceptedWithoutEffect(Debug, SINGLE), "A group of a hierarchical quorum.";
-    "weight*" [""] "" COUNT, AcceptedWithoutEffect(Debug, SINGLE), "A voter's weight in its group.";
-    "oraclePath" [""] "" TEXT, AcceptedWithoutEffect(Info, SINGLE), "Oracle of a two-server ensemble.";
+    "group*" [""] "" TEXT, RefusedInEnsemble(NO_GROUPS), "A group of a hierarchical quorum.";
+    "weight*" [""] "" COUNT, RefusedInEnsemble(NO_GROUPS), "A voter's weight in its group.";
+    "oraclePath" [""] "" TEXT,
+        RefusedInEnsemble("no oracle is asked, and of two servers neither goes on without the other; add a third"),
+        "Oracle of a two-server ensemble.";
     "quorumListenOnAllIPs" [""] "false" Form::Flag(|d, v| d.listen_on_all_addresses = v), Honoured,
         "Whether peers may connect on every address.";
-    "syncEnabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "syncEnabled" [""] "true" FLAG,
+        AcceptedWithoutEffect(Info, "an observer always keeps log and snapshots"),
         "Whether an observer writes log and snapshots.";
-    "observerMasterPort" [""] "0" PORT, AcceptedWithoutEffect(Info, SINGLE),
+    "observerMasterPort" [""] "0" PORT, AcceptedWithoutEffect(Info, "observers follow the leader itself"),
         "Port on which followers serve observers; 0, none.";
-    "multiAddress.enabled" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "multiAddress.enabled" [""] "false" FLAG, AcceptedWithoutEffect(Debug, ADDRESSES),
         "Whether a member may have several addresses.";
-    "multiAddress.reachabilityCheckEnabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "multiAddress.reachabilityCheckEnabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, ADDRESSES),
         "Whether addresses are pinged before one is chosen.";
-    "multiAddress.reachabilityCheckTimeoutMs" ["ms"] "1000" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "multiAddress.reachabilityCheckTimeoutMs" ["ms"] "1000" COUNT, AcceptedWithoutEffect(Debug, ADDRESSES),
         "How long an address has to answer.";
+    "rookeeper.linearizableReads" [""] "false" Form::Flag(|d, v| d.config.linearizable_reads = v), Honoured,
+        "Whether every read of this server sees all that was committed before it, as after a sync; ZooKeeper has no such key.";
 
-    // Security between peers: a single server opens no port for them.
-    "sslQuorum" [""] "false" FLAG, AcceptedWithoutEffect(Info, SINGLE), "TLS between peers.";
-    "portUnification" [""] "false" FLAG, AcceptedWithoutEffect(Info, SINGLE),
+    // Security between peers.
+    "sslQuorum" [""] "false" FLAG, RefusedInEnsemble(PEER_TLS), "TLS between peers.";
+    "portUnification" [""] "false" FLAG, AcceptedWithoutEffect(Info, PEER_TLS_LATER),
         "Whether peers may connect with and without TLS.";
-    "sslQuorumReloadCertFiles" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "sslQuorumReloadCertFiles" [""] "false" FLAG, AcceptedWithoutEffect(Debug, PEER_TLS_LATER),
         "Whether changed certificates between peers are read again.";
-    "quorum.auth.enableSasl" [""] "false" FLAG, AcceptedWithoutEffect(Info, SINGLE), "SASL between peers.";
-    "quorum.auth.learnerRequireSasl" [""] "false" FLAG, AcceptedWithoutEffect(Info, SINGLE),
+    "quorum.auth.enableSasl" [""] "false" FLAG, RefusedInEnsemble(PEER_SASL), "SASL between peers.";
+    "quorum.auth.learnerRequireSasl" [""] "false" FLAG, RefusedInEnsemble(PEER_SASL),
         "Whether a follower insists on SASL.";
-    "quorum.auth.serverRequireSasl" [""] "false" FLAG, AcceptedWithoutEffect(Info, SINGLE),
+    "quorum.auth.serverRequireSasl" [""] "false" FLAG, RefusedInEnsemble(PEER_SASL),
         "Whether a leader insists on SASL.";
-    "quorum.auth.learner.saslLoginContext" [""] "QuorumLearner" TEXT, AcceptedWithoutEffect(Debug, SINGLE),
+    "quorum.auth.learner.saslLoginContext" [""] "QuorumLearner" TEXT, AcceptedWithoutEffect(Debug, SASL_LATER),
         "JAAS section of a follower.";
-    "quorum.auth.server.saslLoginContext" [""] "QuorumServer" TEXT, AcceptedWithoutEffect(Debug, SINGLE),
+    "quorum.auth.server.saslLoginContext" [""] "QuorumServer" TEXT, AcceptedWithoutEffect(Debug, SASL_LATER),
         "JAAS section of a leader.";
     "quorum.auth.kerberos.servicePrincipal" [""] "zkquorum/localhost" TEXT,
-        AcceptedWithoutEffect(Debug, SINGLE), "Kerberos name of a peer.";
-    "quorum.cnxn.threads.size" [""] "20" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+        AcceptedWithoutEffect(Debug, SASL_LATER), "Kerberos name of a peer.";
+    "quorum.cnxn.threads.size" [""] "20" COUNT, AcceptedWithoutEffect(Debug, TUNING),
         "Threads that set up connections between peers.";
 
     // Purging, metrics, the JVM.
@@ -313,7 +329,7 @@ Property {
         "How snapshots are compressed.";
     "snapshot.trust.empty" [""] "false" FLAG, AcceptedWithoutEffect(Info, DISK),
         "Whether a log without a snapshot is believed.";
-    "snapshotSizeFactor" [""] "0.33" REAL, AcceptedWithoutEffect(Debug, SINGLE),
+    "snapshotSizeFactor" [""] "0.33" REAL, AcceptedWithoutEffect(Debug, CATCH_UP),
         "Share of a snapshot's size up to which a follower catches up from the log.";
     "serializeLastProcessedZxid.enabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, DISK),
         "Whether a snapshot ends with its zxid.";
@@ -321,9 +337,10 @@ Property {
         "Whether the log lists what a closed session takes along.";
     "digest.enabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, DISK),
         "Whether log and snapshots carry a digest of the tree.";
-    "db.autocreate" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "db.autocreate" [""] "true" FLAG,
+        AcceptedWithoutEffect(Warn, "a server without data asks the others, and joins them under a name that never voted"),
         "Whether a server without data may vote.";
-    "commitLogCount" [""] "500" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "commitLogCount" [""] "500" COUNT, AcceptedWithoutEffect(Debug, CATCH_UP),
         "Writes kept in memory for followers.";
     "flushDelay" ["ms"] "0" SIGNED, AcceptedWithoutEffect(Debug, TUNING), "How long a sync waits for company.";
     "maxWriteQueuePollTime" ["ms"] "" SIGNED, AcceptedWithoutEffect(Debug, TUNING), "A third of it.";
@@ -451,7 +468,7 @@ Property {
         "Whether those rules must exist.";
     "kinit" [""] "/usr/bin/kinit" TEXT, AcceptedWithoutEffect(Debug, SASL_LATER), "Path of kinit.";
     "fips-mode" [""] "true" FLAG, AcceptedWithoutEffect(Info, TLS_LATER), "Whether only FIPS algorithms are used.";
-    "ssl.quorum.*" [""] "" TEXT, AcceptedWithoutEffect(Debug, SINGLE), "Keys and trust between peers.";
+    "ssl.quorum.*" [""] "" TEXT, AcceptedWithoutEffect(Debug, PEER_TLS_LATER), "Keys and trust between peers.";
     "ssl.*" [""] "" TEXT, AcceptedWithoutEffect(Warn, TLS_LATER), "Keys and trust for clients.";
     "client.portUnification" [""] "false" FLAG, AcceptedWithoutEffect(Warn, TLS_LATER),
         "Whether the TLS port also speaks without.";
@@ -464,42 +481,45 @@ Property {
         AcceptedWithoutEffect(Warn, "the audit log comes with a later release"), "Where they are recorded.";
 
     // The ensemble.
-    "leaderServes" [""] "yes" TEXT, AcceptedWithoutEffect(Info, SINGLE), "Whether the leader serves clients.";
-    "electionPortBindRetry" [""] "3" COUNT, AcceptedWithoutEffect(Debug, SINGLE), "Tries to open the election port.";
-    "cnxTimeout" ["ms"] "5000" COUNT, AcceptedWithoutEffect(Debug, SINGLE), "Time to connect for an election.";
-    "quorumCnxnTimeoutMs" ["ms"] "-1" SIGNED, AcceptedWithoutEffect(Debug, SINGLE), "Silence on an election connection.";
-    "tcpKeepAlive" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "Whether peers send keep-alives.";
-    "fastleader.minNotificationInterval" ["ms"] "200" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "leaderServes" [""] "yes" TEXT,
+        AcceptedWithoutEffect(Warn, "the leader serves clients as every server does"), "Whether the leader serves clients.";
+    "electionPortBindRetry" [""] "3" COUNT, AcceptedWithoutEffect(Debug, ONE_PORT), "Tries to open the election port.";
+    "cnxTimeout" ["ms"] "5000" COUNT, AcceptedWithoutEffect(Debug, ONE_PORT), "Time to connect for an election.";
+    "quorumCnxnTimeoutMs" ["ms"] "-1" SIGNED, AcceptedWithoutEffect(Debug, ONE_PORT), "Silence on an election connection.";
+    "tcpKeepAlive" [""] "false" FLAG, AcceptedWithoutEffect(Debug, "servers hear from one another all the time"),
+        "Whether peers send keep-alives.";
+    "fastleader.minNotificationInterval" ["ms"] "200" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "First pause between votes.";
-    "fastleader.maxNotificationInterval" ["ms"] "60000" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "fastleader.maxNotificationInterval" ["ms"] "60000" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Longest pause between votes.";
-    "leader.maxConcurrentSnapSyncs" [""] "10" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "leader.maxConcurrentSnapSyncs" [""] "10" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Followers that get a snapshot at once.";
-    "leader.maxConcurrentDiffSyncs" [""] "100" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "leader.maxConcurrentDiffSyncs" [""] "100" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Followers that get a piece of log at once.";
-    "leader.maxTimeToWaitForEpoch" ["ms"] "-1" SIGNED, AcceptedWithoutEffect(Debug, SINGLE),
+    "leader.maxTimeToWaitForEpoch" ["ms"] "-1" SIGNED, AcceptedWithoutEffect(Debug, ZAB),
         "Time for followers to agree on an epoch.";
-    "leader.ackLoggingFrequency" [""] "1000" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "leader.ackLoggingFrequency" [""] "1000" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "One acknowledgement in so many is logged.";
-    "leader.closeSocketAsync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "How followers are let go.";
-    "learner.closeSocketAsync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "How the leader is let go.";
-    "learner.asyncSending" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "How a follower sends.";
-    "leaderConnectDelayDuringRetryMs" ["ms"] "100" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "leader.closeSocketAsync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, ZAB), "How followers are let go.";
+    "learner.closeSocketAsync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, ZAB), "How the leader is let go.";
+    "learner.asyncSending" [""] "false" FLAG, AcceptedWithoutEffect(Debug, ZAB), "How a follower sends.";
+    "leaderConnectDelayDuringRetryMs" ["ms"] "100" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Pause before the leader is tried again.";
-    "observer.reconnectDelayMs" ["ms"] "0" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "observer.reconnectDelayMs" ["ms"] "0" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Pause of an observer before it connects again.";
-    "observer.election.DelayMs" ["ms"] "200" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "observer.election.DelayMs" ["ms"] "200" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Pause of an observer before it asks for votes.";
-    "observer.syncEnabled" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "observer.syncEnabled" [""] "true" FLAG,
+        AcceptedWithoutEffect(Info, "an observer always keeps log and snapshots"),
         "Whether an observer writes log and snapshots.";
-    "observerMaster.sizeLimit" ["bytes"] "33554432" COUNT, AcceptedWithoutEffect(Debug, SINGLE),
+    "observerMaster.sizeLimit" ["bytes"] "33554432" COUNT, AcceptedWithoutEffect(Debug, ZAB),
         "Kept for observers that lag.";
-    "forceSnapshotSync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "forceSnapshotSync" [""] "false" FLAG, AcceptedWithoutEffect(Debug, CATCH_UP),
         "Whether followers always get a snapshot.";
-    "follower.skipLearnerRequestToNextProcessor" [""] "false" FLAG, AcceptedWithoutEffect(Debug, SINGLE),
+    "follower.skipLearnerRequestToNextProcessor" [""] "false" FLAG, AcceptedWithoutEffect(Debug, ZAB),
         "A step of a follower's request line.";
     "forward_learner_requests_to_commit_processor_disabled" [""] "false" FLAG,
-        AcceptedWithoutEffect(Debug, SINGLE), "Another.";
+        AcceptedWithoutEffect(Debug, ZAB), "Another.";
 
     // The JVM and its tuning.
     "serverCnxnFactory" [""] "org.apache.zookeeper.server.NIOServerCnxnFactory"
@@ -521,7 +541,7 @@ Property {
         AcceptedWithoutEffect(Debug, "the frame's limit bounds every length inside it"),
         "Added to jute.maxbuffer for lengths inside a frame.";
     "pathStats.*" [""] "" TEXT, AcceptedWithoutEffect(Info, "there are no statistics by path"), "Statistics by path.";
-    "messageTracker.*" [""] "" TEXT, AcceptedWithoutEffect(Debug, SINGLE), "Last messages of a follower.";
+    "messageTracker.*" [""] "" TEXT, AcceptedWithoutEffect(Debug, ZAB), "Last messages of a follower.";
     "log.dir" [""] "" TEXT, AcceptedWithoutEffect(Debug, LOGGING), "Directory of the server's messages.";
     "log.file" [""] "" TEXT, AcceptedWithoutEffect(Debug, LOGGING), "File of the server's messages.";
     "log.threshold" [""] "" TEXT, AcceptedWithoutEffect(Debug, LOGGING), "Least level of the file.";
@@ -543,8 +563,10 @@ BareProperty {
     "znode.container.maxNeverUsedIntervalMs" ["ms"] "0"
         Form::Int { min: 0, max: I64_MAX, set: |d, v| put(&mut d.config.container_max_never_used_interval_ms, v) },
         Honoured, "Age at which a container that never had a child goes too; 0, never.";
-    "leader.nodelay" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "TCP_NODELAY towards followers.";
-    "follower.nodelay" [""] "true" FLAG, AcceptedWithoutEffect(Debug, SINGLE), "TCP_NODELAY towards the leader.";
+    "leader.nodelay" [""] "true" FLAG,
+        AcceptedWithoutEffect(Debug, "between servers nothing waits for more to send"), "TCP_NODELAY towards followers.";
+    "follower.nodelay" [""] "true" FLAG,
+        AcceptedWithoutEffect(Debug, "between servers nothing waits for more to send"), "TCP_NODELAY towards the leader.";
     "java.security.auth.login.config" [""] "" TEXT, AcceptedWithoutEffect(Warn, SASL_LATER), "The JAAS file.";
 }
 };

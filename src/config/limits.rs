@@ -75,6 +75,9 @@ pub const SHUTDOWN_DRAIN_MS: u64 = 500;
 /// Bytes of a configuration file. A larger file is not one: the path points elsewhere.
 pub const ZOO_CFG_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of `myid` that are read: a number and the end of its line.
+pub const MYID_BYTES_MAX: u64 = 64;
+
 /// Characters of a value that a message repeats.
 pub const MESSAGE_VALUE_CHARS_MAX: usize = 120;
 

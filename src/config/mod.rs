@@ -2,8 +2,9 @@
 //!
 //! Input is parsed into types here, at the door, and never checked again inside. The table
 //! [`keys::KEYS`] says what each key means and whether it is honoured; bounds that are no keys are
-//! in [`limits`]. This room opens one file, the configuration, and never logs: what an operator
-//! should hear is returned as [`Warning`]s.
+//! in [`limits`]. This room opens the configuration and what it points to (`dynamicConfigFile` and, for a
+//! member of an ensemble, `dataDir/myid`), and never logs: what an operator should hear is returned as
+//! [`Warning`]s.
 
 mod draft;
 mod ensemble;
@@ -11,7 +12,9 @@ mod error;
 mod form;
 pub mod keys;
 pub mod limits;
+mod membership;
 mod server_line;
+mod server_list;
 mod settings;
 mod suggest;
 #[cfg(test)]
@@ -19,8 +22,9 @@ mod tests;
 mod texts;
 pub mod zoo_cfg;
 
-pub use ensemble::{BadServerLine, EnsembleConfig, Role, ServerSpec};
+pub use ensemble::{BadServerLine, EnsembleConfig, Role, SERVER_ID_MAX, ServerSpec};
 pub use error::{ConfigError, Level, Place, Warning};
+pub use server_list::{BadServerList, ServerList};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -117,6 +121,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// The ensemble this server belongs to (`server.N`); `None`: it is standalone.
     pub ensemble: Option<EnsembleConfig>,
+    /// Whether every read is answered with what was committed when it came
+    /// (`rookeeper.linearizableReads`), as if the client had sent `sync` before it.
+    pub linearizable_reads: bool,
     /// The text of the file, as the command `initial_configuration` shows it.
     pub text: String,
 }
@@ -319,7 +326,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first malformed, contradictory or refused setting, in the order of the file.
+    /// The first malformed, contradictory or refused setting, in the order of the file; for a member
+    /// of an ensemble also what is wrong with `dynamicConfigFile` and `dataDir/myid`, which it reads.
     ///
     /// Source: ZooKeeper, `QuorumPeerConfig.parseProperties`.
     pub fn from_zoo_cfg(
@@ -348,18 +356,28 @@ impl Config {
         path: &Path,
         overrides: &[(String, String)],
     ) -> Result<(Self, Vec<Warning>), ConfigError> {
-        let unreadable = |problem: String| ConfigError::Unreadable {
-            path: path.to_owned(),
-            problem: problem.into(),
-        };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(limits::ZOO_CFG_BYTES_MAX + 1).read_to_end(&mut bytes))
-            .map_err(|error| unreadable(error.to_string()))?;
-        if limits::ZOO_CFG_BYTES_MAX < bytes.len() as u64 {
-            let limit = limits::ZOO_CFG_BYTES_MAX;
-            return Err(unreadable(format!("it is larger than {limit} bytes")));
-        }
-        Self::from_zoo_cfg(&zoo_cfg::decode(&bytes), overrides, &path.display().to_string())
+        let text = read_file(path)?;
+        Self::from_zoo_cfg(&text, overrides, &path.display().to_string())
     }
+}
+
+/// Reads and decodes a file of `zoo.cfg`'s form.
+///
+/// # Errors
+///
+/// [`ConfigError::Unreadable`].
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |problem: String| ConfigError::Unreadable {
+        path: path.to_owned(),
+        problem: problem.into(),
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limits::ZOO_CFG_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if limits::ZOO_CFG_BYTES_MAX < bytes.len() as u64 {
+        let limit = limits::ZOO_CFG_BYTES_MAX;
+        return Err(unreadable(format!("it is larger than {limit} bytes")));
+    }
+    Ok(zoo_cfg::decode(&bytes))
 }

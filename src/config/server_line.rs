@@ -6,32 +6,51 @@
 //!
 //! Source: ZooKeeper, `QuorumPeer.QuorumServer`.
 
-use super::ensemble::{Role, ServerSpec};
+use super::ensemble::{Role, ServerSpec, is_same_host};
+use super::keys::TLS_LATER;
 
 const SHAPE: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort]";
 
+/// Host, quorum port and election port.
+type Address = (String, u16, u16);
+
 /// Reads the value of a `server.N` line.
+///
+/// A role that one of several addresses names is that of all. An address that is written twice counts
+/// once, also if it is spelled in two ways, and a part after a semicolon may be empty.
 ///
 /// # Errors
 ///
 /// What is wrong, and the expected shape.
 pub(super) fn parse(value: &str) -> Result<ServerSpec, (String, String)> {
     let mut parts = value.split(';').map(str::trim);
-    let addresses = parts.next().unwrap_or_default();
-    let client = parts.next().map(client_address).transpose().map_err(with_shape)?;
-    let has_secure_part = parts.next().is_some();
+    let members = parts.next().unwrap_or_default();
+    let client = parts.next().filter(|client| !client.is_empty());
+    let client = client.map(client_address).transpose().map_err(with_shape)?;
+    if parts.next().is_some_and(|secure| !secure.is_empty()) {
+        return Err(with_shape(format!("has a part for clients with TLS: {TLS_LATER}")));
+    }
     if parts.next().is_some() {
         return Err(with_shape("has more than three parts between semicolons".to_owned()));
     }
 
-    let roles = addresses.split('|').map(member_address).collect::<Result<Vec<_>, _>>();
-    let roles = roles.map_err(with_shape)?;
-    let role = roles.first().map_or(Role::Participant, |(_, role)| *role);
-    if roles.iter().any(|(_, other)| *other != role) {
-        return Err(with_shape("gives its addresses different roles".to_owned()));
+    let mut addresses: Vec<Address> = Vec::new();
+    let mut role = None;
+    for member in members.split('|') {
+        let (address, named) = member_address(member).map_err(with_shape)?;
+        if !addresses.iter().any(|held| is_same_address(held, &address)) {
+            addresses.push(address);
+        }
+        if role.is_some() && named.is_some() && role != named {
+            return Err(with_shape("gives its addresses different roles".to_owned()));
+        }
+        role = role.or(named);
     }
-    let addresses = roles.into_iter().map(|(address, _)| address).collect();
-    Ok(ServerSpec { addresses, role, client, has_secure_part })
+    Ok(ServerSpec { addresses, role: role.unwrap_or(Role::Participant), client })
+}
+
+fn is_same_address(one: &Address, other: &Address) -> bool {
+    (one.1, one.2) == (other.1, other.2) && is_same_host(&one.0, &other.0)
 }
 
 fn with_shape(problem: String) -> (String, String) {
@@ -39,15 +58,15 @@ fn with_shape(problem: String) -> (String, String) {
 }
 
 /// Reads `host:quorumPort:electionPort[:role]`.
-fn member_address(text: &str) -> Result<((String, u16, u16), Role), String> {
+fn member_address(text: &str) -> Result<(Address, Option<Role>), String> {
     let (host, rest) = split_host(text.trim())?;
     if host.is_empty() {
         return Err("has no host".to_owned());
     }
     let fields: Vec<&str> = rest.split(':').collect();
     let (quorum, election, role) = match fields.as_slice() {
-        [quorum, election] => (quorum, election, Role::Participant),
-        [quorum, election, role] => (quorum, election, parse_role(role)?),
+        [quorum, election] => (quorum, election, None),
+        [quorum, election, role] => (quorum, election, Some(parse_role(role)?)),
         [_] => return Err("has no election port".to_owned()),
         _ => return Err("has too many colons".to_owned()),
     };
@@ -59,13 +78,7 @@ fn member_address(text: &str) -> Result<((String, u16, u16), Role), String> {
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
-    if text.eq_ignore_ascii_case("participant") {
-        Ok(Role::Participant)
-    } else if text.eq_ignore_ascii_case("observer") {
-        Ok(Role::Observer)
-    } else {
-        Err(format!("has the unknown role {text}"))
-    }
+    Role::named(text.trim()).ok_or_else(|| format!("has the unknown role {:?}", text.trim()))
 }
 
 /// Reads `[host:]port`.
@@ -74,6 +87,9 @@ fn client_address(text: &str) -> Result<(Option<String>, u16), String> {
         return Ok((None, port(text, "client")?));
     }
     let (host, rest) = split_host(text)?;
+    if host.is_empty() {
+        return Err("has no host before the client port".to_owned());
+    }
     Ok((Some(host.to_owned()), port(rest, "client")?))
 }
 

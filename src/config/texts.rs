@@ -5,7 +5,7 @@
 use super::draft::Draft;
 use super::form::Complaint;
 use super::settings::Setting;
-use super::{DigestAlgorithm, FourLetterWhitelist, server_line};
+use super::{DigestAlgorithm, FourLetterWhitelist, Role, SERVER_ID_MAX, server_line, server_list};
 use std::collections::BTreeSet;
 
 /// What became of a value.
@@ -34,24 +34,32 @@ pub(super) fn client_address(draft: &mut Draft, setting: &Setting) -> Read {
 /// `server.N`.
 pub(super) fn server(draft: &mut Draft, setting: &Setting) -> Read {
     let id = setting.name.strip_prefix("server.").unwrap_or_default();
-    if id.parse::<i64>().is_err() {
-        return Err(Complaint::new(
-            "has no number after server.",
-            "server.1=…, as in dataDir/myid",
-        ));
-    }
+    let Ok(id) = server_list::server_id(id) else {
+        let problem = format!("has no number from 0 to {SERVER_ID_MAX} after server.");
+        return Err(Complaint::new(problem, "server.1=…, as in dataDir/myid"));
+    };
     let line = server_line::parse(&setting.value)?;
-    draft.servers.push((setting.name.clone(), line));
+    match draft.servers.insert(id, (setting.name.clone(), line)) {
+        None => Ok(()),
+        Some((other, _)) => {
+            let problem = format!("is the same server as {other}");
+            Err(Complaint::new(problem, "one line for each server"))
+        }
+    }
+}
+
+/// `dynamicConfigFile`.
+pub(super) fn dynamic_config_file(draft: &mut Draft, setting: &Setting) -> Read {
+    draft.dynamic_config_file = Some(non_empty(setting)?.into());
     Ok(())
 }
 
 /// `peerType`.
-pub(super) fn peer_type(_: &mut Draft, setting: &Setting) -> Read {
-    let known = ["participant", "observer"];
-    if known.iter().any(|role| setting.value.eq_ignore_ascii_case(role)) {
-        return Ok(());
-    }
-    Err(Complaint::new("is no type of peer", "participant or observer"))
+pub(super) fn peer_type(draft: &mut Draft, setting: &Setting) -> Read {
+    let complaint = || Complaint::new("is no type of peer", "participant or observer");
+    let role = Role::named(&setting.value).ok_or_else(complaint)?;
+    draft.wants_to_observe = role == Role::Observer;
+    Ok(())
 }
 
 /// `autopurge.purgeInterval`: hours, or with a suffix as in 3.10.

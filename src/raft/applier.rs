@@ -12,6 +12,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 
 use super::fault::Fault;
+use super::members;
 use super::shared::Shared;
 use super::snapshot::{self, Received};
 use super::types::{
@@ -21,7 +22,7 @@ use super::types::{
 use crate::config::limits::APPLY_BATCH_ENTRIES_MAX;
 use crate::replica::Decided;
 use crate::store::TreeStore;
-use crate::tree::{Draft, Lanes, Proposal, Refusal, Write, apply};
+use crate::tree::{Draft, Lanes, Origin, Proposal, Refusal, Write, apply};
 
 /// Names under which the tree's store keeps what has been applied to it.
 pub(super) const APPLIED: &str = "applied";
@@ -55,6 +56,7 @@ impl Applier {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
+        shared.applied.send_replace(applied.map_or(0, |id| id.index));
         Ok(Applier { shared, applied, membership })
     }
 
@@ -88,6 +90,7 @@ impl Applier {
                         self.membership =
                             StoredMembership::new(Some(entry.log_id), membership.clone());
                         membership_changed = true;
+                        decided.extend(show(&mut draft, membership));
                     }
                 }
             }
@@ -134,6 +137,15 @@ impl Applier {
 /// Whether the members are those of an ensemble, with other leaders than this one.
 fn is_ensemble(membership: &Membership) -> bool {
     membership.nodes().any(|(_, member)| !member.line.is_empty())
+}
+
+/// Shows clients who the members are, once a change of them is complete.
+fn show(draft: &mut Draft<'_>, membership: &Membership) -> Option<Decided> {
+    if !is_ensemble(membership) || membership.get_joint_config().len() > 1 {
+        return None;
+    }
+    let applied = draft.show_configuration(&members::text_of(membership))?;
+    Some(Decided { origin: Origin::default(), applied, is_handshake: false })
 }
 
 /// Decides a proposal, and keeps who asked.

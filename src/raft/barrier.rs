@@ -123,7 +123,9 @@ pub(super) async fn relay_touches(shared: Arc<Shared>) {
         }
         let told = asked.ask(&shared, leader.node, &Ask::Touch(heard.clone())).await;
         if !matches!(told, Ok(Answer::Done)) {
-            heard.into_iter().for_each(|session| shared.sessions.touch(session));
+            for session in heard {
+                shared.sessions.touch(session);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ pub struct Fault(Arc<Inner>);
 struct Inner {
     first: Mutex<Option<String>>,
     raised: Notify,
+    is_restart: AtomicBool,
 }
 
 impl Fault {
@@ -26,6 +28,23 @@ impl Fault {
         }
         drop(first);
         self.0.raised.notify_one();
+    }
+
+    /// Reports that the server has to start again, as another than it was.
+    pub fn ask_restart(&self, reason: &dyn Display) {
+        let mut first = self.0.first.lock();
+        if first.is_none() {
+            tracing::warn!("starting again: {reason}");
+            *first = Some(reason.to_string());
+            self.0.is_restart.store(true, Ordering::Release);
+        }
+        drop(first);
+        self.0.raised.notify_one();
+    }
+
+    /// Whether the first thing that was reported asks for a restart.
+    pub fn is_restart(&self) -> bool {
+        self.0.is_restart.load(Ordering::Acquire)
     }
 
     /// Waits for a fault and tells what it is.

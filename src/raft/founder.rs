@@ -1,14 +1,17 @@
 //! From what is on disk to taking part: who this server is, and consensus under that name.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use openraft::storage::RaftLogStorage as _;
 use openraft::{RaftLogReader as _, ServerState};
 
 use super::applier::Applier;
 use super::identity::{self, Identity, first_node, server_id};
-use super::joining::{self, Place, find_place, first_members};
+use super::joining::{self, Place, find_place};
 use super::log_store::{RaftLog, Volume};
+use super::members;
 use super::network::Network;
 use super::shared::Shared;
 use super::snapshot::SnapshotSource;
@@ -56,17 +59,16 @@ impl Founder {
     /// Makes this server the leader of its ensemble of one, and waits until its log is applied.
     pub(super) async fn stand_alone(self) -> Result<(), StartError> {
         let shared = Arc::clone(&self.shared);
-        let identity = match identity::read(&shared.log)? {
-            Some(identity) => identity,
-            None => {
-                let cluster = joining::random_number()?;
-                let identity = Identity { cluster, node: first_node(STANDALONE_ID) };
-                identity::write(&shared.log, identity).await?;
-                identity
-            }
+        let identity = if let Some(identity) = identity::read(&shared.log)? {
+            identity
+        } else {
+            let cluster = joining::random_number()?;
+            let identity = Identity { cluster, node: first_node(STANDALONE_ID) };
+            identity::write(&shared.log, identity).await?;
+            identity
         };
         let raft = self.take_part(identity).await?;
-        begin(&raft, [(identity.node, Member::default())].into()).await?;
+        begin(&raft, identity.node).await?;
         tokio::select! {
             applied = is_applied(&raft) => applied,
             problem = shared.fault.raised() => Err(StartError::Raft(problem)),
@@ -105,17 +107,23 @@ impl Founder {
         identity::write(&shared.log, place.identity).await?;
         let cluster = place.identity.cluster;
         tracing::info!("member {:x} of ensemble {cluster:016x}", place.identity.node);
+        if place.is_founder && self.log.get_log_state().await?.last_log_id.is_none() {
+            self.log.begin(members::first_entry(config)?).await?;
+        }
         let raft = self.take_part(place.identity).await?;
         if place.is_founder {
             joining::spawn_telling(&shared, cluster);
-            begin(&raft, first_members(config)).await?;
+            // Nobody leads yet, so there is nothing to wait for.
+            raft.trigger()
+                .elect(true)
+                .await
+                .map_err(|error| StartError::Raft(error.to_string()))?;
         }
         Ok(())
     }
 
     /// Whether the log has nothing but the entry that every ensemble begins with, if that.
     async fn has_nothing(&mut self) -> io::Result<bool> {
-        use openraft::storage::RaftLogStorage as _;
         let state = self.log.get_log_state().await?;
         let has_vote = self.log.read_vote().await?.is_some();
         Ok(state.last_purged_log_id.is_none()
@@ -124,23 +132,14 @@ impl Founder {
     }
 }
 
-/// Begins an ensemble, unless its log has begun already.
-async fn begin(
-    raft: &RaftHandle,
-    members: std::collections::BTreeMap<u64, Member>,
-) -> Result<(), StartError> {
+/// Begins an ensemble of one, unless its log has begun already.
+async fn begin(raft: &RaftHandle, node: u64) -> Result<(), StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
     if raft.is_initialized().await.map_err(|error| failed(&error))? {
         return Ok(());
     }
-    match raft.initialize(members).await {
-        Ok(()) => Ok(()),
-        // Another server of the same beginning was faster.
-        Err(openraft::errors::RaftError::APIError(
-            openraft::errors::InitializeError::NotAllowed(_),
-        )) => Ok(()),
-        Err(error) => Err(failed(&error)),
-    }
+    let members = BTreeMap::from([(node, Member::default())]);
+    raft.initialize(members).await.map_err(|error| failed(&error))
 }
 
 /// Waits until everything that was ever acknowledged is in memory.

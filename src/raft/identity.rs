@@ -76,6 +76,11 @@ pub(super) async fn next_boot(log: &LogStore, wall_ms: i64) -> Result<u64, Ident
     Ok(boot)
 }
 
+/// Makes the number of the next start higher than this one.
+pub(super) async fn note_boot(log: &LogStore, boot: u64) -> Result<(), IdentityError> {
+    put(log, BOOT, Bytes::copy_from_slice(&boot.to_be_bytes())).await
+}
+
 async fn put(log: &LogStore, name: &'static str, value: Bytes) -> Result<(), IdentityError> {
     let (done, finished) = oneshot::channel();
     log.put_state(name, value, Box::new(move |result| drop(done.send(result))));

@@ -12,21 +12,18 @@
 //! What was founded by fewer than a majority is nothing: a server that has nothing but the first entry
 //! goes where the others went.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
-use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 use super::identity::{Identity, first_node, server_id};
 use super::peers::{Caller, introduction, unexpected};
-use super::shared::{Shared, is_observer};
-use super::types::{Member, Membership};
+use super::shared::Shared;
 use super::wire::{Answer, Ask};
-use super::{INCARNATION_BITS, Role};
-use crate::config::{EnsembleConfig, Role as ConfiguredRole};
+use crate::config::{EnsembleConfig, Role};
 
 /// How long a server may take to answer what it is.
 const ANSWER_MS: u64 = 1_000;
@@ -36,6 +33,8 @@ const TAKE_IN_MS: u64 = 5_000;
 const PAUSE_MS: u64 = 200;
 /// How long the servers that do not answer are waited for before the others found an ensemble.
 const ABSENCE_MS: i64 = 5_000;
+/// How often a server without a leader looks whether it is among strangers.
+const STRANGERS_MS: u64 = 1_000;
 /// Rounds between two messages that this server still looks for its place.
 const ROUNDS_PER_MESSAGE: u32 = 25;
 
@@ -53,17 +52,10 @@ pub(super) fn servers_text(config: &EnsembleConfig) -> String {
     config.servers.iter().map(line).collect()
 }
 
-/// The members that an ensemble of this configuration begins with: those who vote. Observers are taken
-/// in when they come.
-pub(super) fn first_members(config: &EnsembleConfig) -> BTreeMap<u64, Member> {
-    let voters = config.servers.iter().filter(|(_, spec)| spec.role == ConfiguredRole::Participant);
-    voters.map(|(id, spec)| (first_node(*id), Member { line: spec.to_string() })).collect()
-}
-
 /// What a server said that it is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
-    cluster: u64,
+pub(super) struct Said {
+    pub(super) cluster: u64,
     leader: u64,
 }
 
@@ -73,7 +65,7 @@ async fn ask(line: &str, ask: &Ask, limit_ms: u64) -> io::Result<Answer> {
 }
 
 /// What the other servers of the configuration are, of those that answer.
-async fn survey(config: &EnsembleConfig) -> BTreeMap<u64, Said> {
+pub(super) async fn survey(config: &EnsembleConfig) -> BTreeMap<u64, Said> {
     let others = config.servers.iter().filter(|(id, _)| **id != config.my_id);
     let asked = others.map(|(id, spec)| async move {
         match ask(&spec.to_string(), &Ask::Standing, ANSWER_MS).await {
@@ -138,15 +130,14 @@ pub(super) async fn find_place(
 /// Whether this server is the one to found an ensemble: of those who vote, all are without data, or most
 /// and the others do not answer; and it is the first of them.
 fn may_found(config: &EnsembleConfig, said: &BTreeMap<u64, Said>, waited_ms: i64) -> bool {
-    let voters = first_members(config);
-    let is_there = |node: &&u64| {
-        let id = server_id(**node);
-        id == config.my_id || said.contains_key(&id)
-    };
-    let there: Vec<u64> = voters.keys().filter(is_there).copied().collect();
+    let votes =
+        |id: &&u64| config.servers.get(*id).is_some_and(|spec| spec.role == Role::Participant);
+    let voters: Vec<u64> = config.servers.keys().filter(votes).copied().collect();
+    let is_there = |id: &u64| *id == config.my_id || said.contains_key(id);
+    let there: Vec<u64> = voters.iter().copied().filter(is_there).collect();
     let are_enough =
         there.len() == voters.len() || waited_ms >= ABSENCE_MS && there.len() * 2 > voters.len();
-    are_enough && there.first() == Some(&first_node(config.my_id))
+    are_enough && there.first() == Some(&config.my_id)
 }
 
 /// Asks to be taken in by an ensemble.
@@ -164,7 +155,7 @@ async fn join(
                 return Some(Identity { cluster, node });
             }
             Ok(Answer::Refused(why)) => {
-                tracing::warn!("server {id} does not take this one in: {why}")
+                tracing::warn!("server {id} does not take this one in: {why}");
             }
             Ok(other) => tracing::warn!("server {id}: {}", unexpected(&other)),
             Err(error) => tracing::debug!("server {id} cannot be asked: {error}"),
@@ -213,7 +204,7 @@ pub(super) async fn tell(shared: &Shared, config: &EnsembleConfig, cluster: u64)
     let mut told = BTreeSet::new();
     while shared.leader().is_none() && told.len() < config.servers.len() - 1 {
         for (id, spec) in others() {
-            if told.contains(id) || spec.role == ConfiguredRole::Observer {
+            if told.contains(id) || spec.role == Role::Observer {
                 continue;
             }
             let question = Ask::Found { cluster, servers: servers_text(config) };
@@ -226,89 +217,6 @@ pub(super) async fn tell(shared: &Shared, config: &EnsembleConfig, cluster: u64)
         }
         tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }
-}
-
-/// Takes a server in, under a new name. It does not vote until it has caught up.
-pub(super) async fn take_in(shared: &Shared, my_id: u64, line: String) -> io::Result<Answer> {
-    let refused = |why: String| Ok(Answer::Refused(why));
-    if shared.role() != Role::Leader {
-        return refused("this server does not lead".to_owned());
-    }
-    let raft = shared.raft_or_error()?;
-    let (Some(membership), Some(config)) = (shared.membership(), &shared.config) else {
-        return refused("this server has no ensemble".to_owned());
-    };
-    let configured = config.servers.get(&my_id).map(ToString::to_string);
-    let known = membership.nodes().filter(|(node, _)| server_id(**node) == my_id);
-    let mut lines: Vec<String> = known.map(|(_, member)| member.line.clone()).collect();
-    lines.extend(configured);
-    if !lines.contains(&line) {
-        return refused(format!("server.{my_id}={line} is not among its servers: {lines:?}"));
-    }
-    let node = next_name(&membership, my_id, shared.clock.wall_ms());
-    let voters: BTreeSet<u64> = membership.voter_ids().collect();
-    let is_stale = |other: &u64| server_id(*other) == my_id && !voters.contains(other);
-    let stale: BTreeSet<u64> = membership.nodes().map(|(n, _)| *n).filter(is_stale).collect();
-    if !stale.is_empty() {
-        raft.change_membership(ChangeMembers::RemoveNodes(stale), false)
-            .await
-            .map_err(io::Error::other)?;
-    }
-    tracing::info!("taking server {my_id} in as node {node:x}");
-    raft.add_learner(node, Member { line }, false).await.map_err(io::Error::other)?;
-    Ok(Answer::Joined { cluster: shared.identity()?.cluster, node })
-}
-
-/// A name that nobody had before: after all that are known, and later than any whose owner is gone.
-fn next_name(membership: &Membership, my_id: u64, wall_ms: i64) -> u64 {
-    let known = membership.nodes().map(|(node, _)| *node).filter(|node| server_id(*node) == my_id);
-    let seconds = (wall_ms / 1_000).clamp(1, i64::from(u32::MAX)) as u64;
-    let after = known.max().map_or(0, |node| node + 1);
-    after.max(my_id << INCARNATION_BITS | seconds)
-}
-
-/// What the leader does about members: a server that has caught up gets its vote, in place of the one
-/// that it was before; a server that was standalone says where it is reached.
-pub(super) async fn keep_members(shared: &Shared) -> io::Result<()> {
-    let (Some(membership), Some(raft)) = (shared.membership(), shared.raft()) else {
-        return Ok(());
-    };
-    if let Some(config) = &shared.config
-        && let Some(spec) = config.servers.get(&config.my_id)
-        && membership.get_node(&shared.node()).is_some_and(|member| member.line.is_empty())
-    {
-        let own = BTreeMap::from([(shared.node(), Member { line: spec.to_string() })]);
-        raft.change_membership(ChangeMembers::SetNodes(own), true)
-            .await
-            .map_err(io::Error::other)?;
-        return Ok(());
-    }
-    if membership.get_joint_config().len() > 1 {
-        return Ok(());
-    }
-    let Some(ready) = caught_up(shared, &membership) else { return Ok(()) };
-    let others = membership.voter_ids().filter(|node| server_id(*node) != server_id(ready));
-    let voters: BTreeSet<u64> = others.chain([ready]).collect();
-    tracing::info!("node {ready:x} has caught up and votes from now on");
-    raft.change_membership(voters, false).await.map_err(io::Error::other)?;
-    Ok(())
-}
-
-/// A member that is to vote and does not yet, although it has nearly all of the log.
-fn caught_up(shared: &Shared, membership: &Membership) -> Option<u64> {
-    /// Entries that it may be behind.
-    const BEHIND_MAX: u64 = 256;
-    let metrics = shared.raft()?.metrics();
-    let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics);
-    let last = metrics.last_log_index?;
-    let replication = metrics.replication.as_ref()?;
-    let learners = membership.learner_ids();
-    let mut votes = learners
-        .filter(|node| membership.get_node(node).is_some_and(|member| !is_observer(&member.line)));
-    votes.find(|node| {
-        let matched = replication.get(node).copied().flatten();
-        matched.is_some_and(|matched| matched.index + BEHIND_MAX >= last)
-    })
 }
 
 /// A number that no ensemble has yet.
@@ -329,6 +237,32 @@ impl Shared {
     /// Whom to tell, once.
     fn take_told(&self) -> Option<oneshot::Sender<u64>> {
         self.told.lock().take()
+    }
+}
+
+/// Stops a server whose data belongs to another ensemble than most of the servers of its configuration:
+/// the data of one of the two is in the wrong place, and only an operator can tell which.
+pub(super) async fn watch_strangers(shared: Arc<Shared>) {
+    let Some(config) = &shared.config else { return };
+    loop {
+        tokio::time::sleep(Duration::from_millis(STRANGERS_MS)).await;
+        let Ok(identity) = shared.identity() else { continue };
+        if shared.leader().is_some() {
+            continue;
+        }
+        let said = survey(config).await;
+        let are_strangers = |said: &&Said| said.cluster != 0 && said.cluster != identity.cluster;
+        let strangers: Vec<u64> = said.values().filter(are_strangers).map(|s| s.cluster).collect();
+        let has_own = said.values().any(|said| said.cluster == identity.cluster);
+        if !has_own && strangers.len() * 2 > config.servers.len() {
+            shared.fault.raise(&format!(
+                "the data of this server belongs to ensemble {:016x}, and most of its servers to \
+                 others: {said:x?}; start it with the data that belongs there, or with none, so \
+                 that it is taken in",
+                identity.cluster
+            ));
+            return;
+        }
     }
 }
 

@@ -261,7 +261,9 @@ async fn hand_over(shared: &Shared, leader: Leader) -> std::io::Result<()> {
         match lane.next(attempt, LANE_FRAME_BYTES_MAX) {
             Next::Submissions(submissions) => {
                 let mut frame = BytesMut::new();
-                submissions.iter().for_each(|one| put_submission(one, &mut frame));
+                for one in &submissions {
+                    put_submission(one, &mut frame);
+                }
                 tokio::select! {
                     sent = stream.send(frame.freeze()) => sent?,
                     // It may have stopped in the middle of a frame, so the connection is over.

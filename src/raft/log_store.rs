@@ -29,8 +29,8 @@ use crate::replica::Replica;
 use crate::store::LogStore;
 
 /// Names under which the store keeps what belongs to the log.
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
+pub(super) const VOTE: &str = "vote";
+pub(super) const PURGED: &str = "purged";
 
 /// Bytes of entries kept in memory for those who read the end of the log.
 const TAIL_BYTES_MAX: usize = 8 << 20;
@@ -199,6 +199,12 @@ impl RaftLog {
         }
     }
 
+    /// Writes the entry that the log begins with; it lasts when this returns.
+    pub(super) async fn begin(&mut self, entry: Entry) -> io::Result<()> {
+        let record = (entry.index(), encode_entry(&entry));
+        self.durably(|done| self.store.append(vec![record], done)).await
+    }
+
     /// Forgets everything. Only for what came to nothing: nobody was ever promised any of it.
     pub(super) async fn reset(&mut self) -> io::Result<()> {
         self.tail.lock().truncate_from(0);
@@ -211,7 +217,7 @@ impl RaftLog {
         Arc::clone(&self.volume)
     }
 
-    /// Reads `[from, to)`: what is old from disk, the rest from memory.
+    /// Reads what there is of `[from, to)`: what is old from disk, the rest from memory.
     fn entries(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut next = from;
@@ -222,9 +228,10 @@ impl RaftLog {
                 break;
             }
             let read = self.store.read(next, disk_to, bytes_max.min(READ_BYTES_MAX))?;
+            // What is not there was purged, or never was; openraft knows which it must find.
             let Some((last, _)) = read.last() else {
-                let problem = format!("log entry {next} is missing on disk");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+                next = disk_to;
+                continue;
             };
             next = last + 1;
             for (index, bytes) in &read {

@@ -4,34 +4,47 @@
 //! [`Replica`] that holds the client. The only room that names openraft.
 
 mod applier;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod barrier;
 mod duties;
 mod fault;
 mod founder;
 mod identity;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod joining;
 mod lane;
 #[cfg(test)]
 mod lane_model;
 mod leaving;
 mod log_store;
+mod members;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod network;
 mod oversee;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod peer_server;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
 mod peers;
 mod proposer;
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is out of place")]
+mod reconfig;
+mod recovery;
 mod sessions;
 mod shared;
 mod snapshot;
+#[cfg(test)]
+mod suite;
 #[cfg(test)]
 mod tests;
 mod types;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jute::ErrorCode;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -50,6 +63,8 @@ use crate::tree::{Draft, Holder, Submission, Tree};
 
 pub use duties::Reaping;
 pub use fault::Fault;
+pub use reconfig::Reconfiguration;
+pub use recovery::{RecoveryError, recover};
 pub use sessions::Sessions;
 
 use applier::Applier;
@@ -121,6 +136,8 @@ pub enum Role {
     Follower,
     /// It follows the leader without a vote.
     Observer,
+    /// It knows no leader and answers reads all the same.
+    ReadOnly,
 }
 
 impl Role {
@@ -132,6 +149,7 @@ impl Role {
             Role::Leader => "leader",
             Role::Follower => "follower",
             Role::Observer => "observer",
+            Role::ReadOnly => "read-only",
         }
     }
 }
@@ -173,7 +191,7 @@ impl Ensemble {
         store.log.observe_syncs(slow_syncs(config.fsync_warning_threshold_ms, &replica, clock));
         let (proposals, queue) = mpsc::channel(LANE_SUBMISSIONS_MAX);
         let shared = Arc::new(Shared::new(
-            config.ensemble.clone(),
+            (config.ensemble.clone(), config.reconfig_enabled),
             Duration::from_millis(u64::from(config.tick_time_ms)),
             clock,
             fault.clone(),
@@ -228,7 +246,11 @@ impl Ensemble {
         let Some(own) = members.servers.get(&members.my_id) else {
             return Err(StartError::Raft(format!("there is no server.{}", members.my_id)));
         };
+        let mut bound = BTreeSet::new();
         for (host, port, _) in &own.addresses {
+            if members.listen_on_all_addresses && !bound.insert(*port) {
+                continue;
+            }
             let host = (!members.listen_on_all_addresses).then_some(host.as_str());
             let listener = PeerListener::bind(host, *port).await.map_err(|error| {
                 let host = host.unwrap_or("*");
@@ -248,8 +270,9 @@ impl Ensemble {
             }),
             tokio::spawn(barrier::run(Arc::clone(shared))),
             tokio::spawn(barrier::relay_touches(Arc::clone(shared))),
-            tokio::spawn(oversee::run(Arc::clone(shared), limit)),
+            tokio::spawn(oversee::run(Arc::clone(shared), limit, config.read_only_mode)),
             tokio::spawn(oversee::keep_members(Arc::clone(shared))),
+            tokio::spawn(joining::watch_strangers(Arc::clone(shared))),
             tokio::spawn(hand_over(Arc::clone(shared))),
             tokio::spawn(serve(Arc::clone(shared))),
         ]);
@@ -314,6 +337,27 @@ impl Ensemble {
         barrier.map_err(|_| Stopped)
     }
 
+    /// Changes who belongs to the ensemble, and waits until that is so here.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]: it is not known what came of it. The code: what the client is told.
+    pub async fn reconfigure(
+        &self,
+        wish: &Reconfiguration,
+    ) -> Result<Result<(), ErrorCode>, Stopped> {
+        let asked = self.while_serving(reconfig::ask(&self.shared, wish)).await?;
+        match asked.map_err(|_| Stopped)? {
+            Err(code) => Ok(Err(code)),
+            Ok(index) => {
+                let mut applied = self.shared.applied.subscribe();
+                let is_here = applied.wait_for(|applied| *applied >= index);
+                self.while_serving(is_here).await?.map_err(|_| Stopped)?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
     /// Notes that a session's client was heard from.
     pub fn touch(&self, session: jute::SessionId) {
         self.shared.sessions.touch(session);
@@ -326,7 +370,12 @@ impl Ensemble {
 
     /// What this server is to its ensemble.
     pub fn role(&self) -> Role {
-        self.shared.role()
+        if self.is_read_only() { Role::ReadOnly } else { self.shared.role() }
+    }
+
+    /// Whether clients that ask for it are served without a leader, reading only.
+    pub fn is_read_only(&self) -> bool {
+        *self.shared.read_only.borrow()
     }
 
     /// Whether clients are served.

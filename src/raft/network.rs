@@ -194,13 +194,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
     }
 
-    fn stream_append<'s, S>(
-        &'s mut self,
+    fn stream_append<S>(
+        &mut self,
         input: S,
         _: RPCOption,
     ) -> BoxFuture<
-        's,
-        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, Failure>>, Failure>,
+        '_,
+        Result<BoxStream<'_, Result<StreamAppendResult<TypeConfig>, Failure>>, Failure>,
     >
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
@@ -228,7 +228,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
-        voted(self.ask(&vote_ask(request, false)).await?)
+        voted(self.ask(&vote_ask(&request, false)).await?)
     }
 
     async fn pre_vote(
@@ -236,7 +236,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
-        voted(self.ask(&vote_ask(request, true)).await?)
+        voted(self.ask(&vote_ask(&request, true)).await?)
     }
 
     async fn full_snapshot(
@@ -279,9 +279,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     }
 }
 
-fn vote_ask(request: VoteRequest<TypeConfig>, is_trial: bool) -> Ask {
-    let VoteRequest { vote, last_log_id, leadership_transfer } = request;
-    Ask::Vote { vote, last: last_log_id, is_transfer: leadership_transfer, is_trial }
+fn vote_ask(request: &VoteRequest<TypeConfig>, is_trial: bool) -> Ask {
+    Ask::Vote {
+        vote: request.vote,
+        last: request.last_log_id,
+        is_transfer: request.leadership_transfer,
+        is_trial,
+    }
 }
 
 fn voted(answer: Answer) -> Result<VoteResponse<TypeConfig>, Failure> {

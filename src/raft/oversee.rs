@@ -10,20 +10,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Role;
-use super::joining;
-use super::shared::Shared;
+use super::identity;
+use super::members;
+use super::shared::{Shared, is_observer};
 use crate::replica::Closing;
 
 /// How often the leader is looked for.
 const LOOK_MS: u64 = 20;
+/// How long a server that has caught up waits for its vote.
+const VOTE_MS: u64 = 10_000;
 /// How often the leader looks after its members.
 const MEMBERS_MS: u64 = 200;
+/// Milliseconds without a leader after which clients may be served that only read, or a tick if that is
+/// longer.
+///
+/// Source: ZooKeeper, `QuorumPeer.run`.
+const READ_ONLY_MS: i64 = 2_000;
 /// Milliseconds without a leader below which no session is in danger.
 const SHORT_SILENCE_MS: i64 = 1_000;
 
 /// Looks after it, for ever.
-pub(super) async fn run(shared: Arc<Shared>, limit: Duration) {
+/// `may_read_only`: clients that ask for it may read what there is, where there is no leader.
+pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: bool) {
     shared.has_joined().await;
+    let patience_ms = READ_ONLY_MS.max(shared.tick.as_millis() as i64);
     loop {
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
         shared.set_leading(shared.role() == Role::Leader);
@@ -36,6 +46,9 @@ pub(super) async fn run(shared: Arc<Shared>, limit: Duration) {
             } else if silence_ms > SHORT_SILENCE_MS {
                 close_silent(&shared, silence_ms);
             }
+        } else if may_read_only && silence_ms > patience_ms && !*shared.read_only.borrow() {
+            tracing::warn!("no leader for {silence_ms} ms: serving clients that only read");
+            shared.read_only.send_replace(true);
         }
     }
 }
@@ -51,13 +64,58 @@ fn close_silent(shared: &Shared, silence_ms: i64) {
     }
 }
 
+/// Waits until a server that was taken in has its vote, though not for ever: whoever sees it serve believes
+/// that another one may fail.
+async fn await_vote(shared: &Shared) {
+    let own = shared.node();
+    let is_waiting = || {
+        shared.membership().is_some_and(|members| {
+            let is_voter = members.voter_ids().any(|node| node == own);
+            let member = members.get_node(&own);
+            let will_vote =
+                member.is_some_and(|member| !member.is_guest && !is_observer(&member.line));
+            will_vote && !is_voter
+        })
+    };
+    for _ in 0..VOTE_MS / LOOK_MS {
+        if !is_waiting() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+/// Whether the ensemble knows of a later start of this server: it lost its disk, and its clock stands
+/// before that start. Its submissions would all be out of turn, so it starts again with a higher number.
+async fn is_from_the_past(shared: &Shared) -> io::Result<bool> {
+    let home = shared.replica.home();
+    let known = shared.replica.tree().lanes().get(&home.server).map_or(0, |lane| lane.boot);
+    if known <= home.boot {
+        return Ok(false);
+    }
+    identity::note_boot(&shared.log, known).await?;
+    shared.fault.ask_restart(&format!(
+        "the ensemble knows start {known} of this server, and this is start {}; is the clock right?",
+        home.boot
+    ));
+    Ok(true)
+}
+
 /// Begins to serve whenever everything is here, for ever.
 pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
         shared.barrier().await?;
+        await_vote(&shared).await;
+        if is_from_the_past(&shared).await? {
+            return Ok(());
+        }
         shared.note_contact();
+        if shared.read_only.send_replace(false) {
+            // They come again, and find a server that writes.
+            close_silent(&shared, i64::MAX);
+        }
         tracing::info!("serving as {}", shared.role().name());
         shared.serving.send_replace(true);
     }
@@ -68,7 +126,7 @@ pub(super) async fn keep_members(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(Duration::from_millis(MEMBERS_MS)).await;
         if shared.is_leading()
-            && let Err(error) = joining::keep_members(&shared).await
+            && let Err(error) = members::keep(&shared).await
         {
             tracing::debug!("the members stay as they are: {error}");
         }

@@ -18,12 +18,12 @@ use openraft::raft::{
 };
 use tokio::sync::mpsc;
 
-use super::identity::server_id;
+use super::identity::{self, Identity, server_id};
 use super::proposer::Queued;
 use super::shared::{Leader, Shared};
 use super::types::TypeConfig;
 use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
-use super::{RaftHandle, joining, snapshot};
+use super::{RaftHandle, joining, members, reconfig, snapshot};
 use crate::config::limits::APPENDS_IN_FLIGHT_MAX;
 use crate::net::{PeerListener, PeerStream, admit_large_frames};
 use crate::tree::Submission;
@@ -68,12 +68,16 @@ async fn answer(
     let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
     let checked = Greeting::decode(frame.freeze()).map_err(|error| error.to_string());
+    let asked = checked.as_ref().ok().cloned();
     let checked = checked.and_then(|greeting| check(shared, &greeting).map(|()| greeting));
     let greeting = match checked {
         Ok(greeting) => greeting,
         Err(why) => {
-            tracing::warn!("the server at {address} is refused: {why}");
-            return stream.send(Answer::Refused(why).encode()).await;
+            if let Some(left_out) = shared.refusal_lines.pass() {
+                tracing::warn!("the server at {address} is refused: {why}{left_out}");
+            }
+            stream.send(Answer::Refused(why).encode()).await?;
+            return be_renamed(shared, asked).await;
         }
     };
     stream.send(Answer::Done.encode()).await?;
@@ -115,6 +119,26 @@ fn check(shared: &Shared, greeting: &Greeting) -> Result<(), String> {
             identity.node,
             server_id(identity.node)
         ));
+    }
+    Ok(())
+}
+
+/// Takes the name under which the ensemble took this server in again, after it had left: nobody was ever
+/// called by it. What it voted for and what it has of the log stay true.
+async fn be_renamed(shared: &Shared, asked: Option<Greeting>) -> io::Result<()> {
+    let (Some(asked), Ok(identity), Some(members)) =
+        (asked, shared.identity(), shared.membership())
+    else {
+        return Ok(());
+    };
+    let is_ours = asked.cluster == identity.cluster
+        && server_id(asked.to) == server_id(identity.node)
+        && asked.to > identity.node;
+    let has_left = members.get_node(&identity.node).is_none_or(|member| member.is_guest);
+    if is_ours && has_left {
+        identity::write(&shared.log, Identity { node: asked.to, ..identity }).await?;
+        let reason = format!("the ensemble took this server in again, as node {:x}", asked.to);
+        shared.fault.ask_restart(&reason);
     }
     Ok(())
 }
@@ -219,12 +243,18 @@ async fn answer_to(shared: &Shared, raft: &RaftHandle, ask: Ask) -> io::Result<A
             }
         }
         Ask::Touch(sessions) => {
-            sessions.iter().for_each(|session| shared.sessions.touch(*session));
+            for session in sessions {
+                shared.sessions.touch(session);
+            }
             Answer::Done
         }
         Ask::ReadIndex => match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
             Err(error) => Answer::Refused(error.to_string()),
+        },
+        Ask::Reconfigure(wish) => match reconfig::carry_out(shared, &wish).await {
+            Ok(index) => Answer::Index(index),
+            Err(code) => Answer::Failed(code as i32),
         },
         Ask::Append { .. } | Ask::Standing | Ask::Found { .. } | Ask::Join { .. } => {
             Answer::Refused("the question is out of place".to_owned())
@@ -270,7 +300,7 @@ async fn introductions(shared: &Arc<Shared>, mut stream: PeerStream) -> io::Resu
         let answer = match Ask::decode(frame?.freeze())? {
             Ask::Standing => joining::standing(shared),
             Ask::Found { cluster, servers } => joining::found(shared, cluster, &servers).await,
-            Ask::Join { my_id, line } => match joining::take_in(shared, my_id, line).await {
+            Ask::Join { my_id, line } => match members::take_in(shared, my_id, line).await {
                 Ok(answer) => answer,
                 Err(error) => Answer::Refused(error.to_string()),
             },

@@ -19,10 +19,14 @@ use super::proposer::Queued;
 use super::sessions::Sessions;
 use super::types::{Membership, TypeConfig};
 use super::{RaftHandle, Role};
-use crate::clock::Clock;
+use crate::clock::{Clock, RateLimit};
+use crate::config::limits::LOG_LINES_INTERVAL_MS;
 use crate::config::{EnsembleConfig, Role as ConfiguredRole};
 use crate::replica::Replica;
 use crate::store::{LogStore, TreeStore};
+
+/// Lines about refused servers in an interval: a server that is refused tries again many times a second.
+const REFUSAL_LINES_MAX: u64 = 2;
 
 /// Who leads, in which term.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +49,8 @@ pub(super) type Waiter = oneshot::Sender<io::Result<()>>;
 pub(super) struct Shared {
     /// The ensemble as it is configured; `None` for a standalone server.
     pub(super) config: Option<EnsembleConfig>,
+    /// Whether a server that is not configured may look on.
+    pub(super) admits_guests: bool,
     pub(super) tick: Duration,
     pub(super) clock: Clock,
     pub(super) fault: Fault,
@@ -65,13 +71,19 @@ pub(super) struct Shared {
     contact_ms: AtomicI64,
     /// Whether clients are served.
     pub(super) serving: watch::Sender<bool>,
+    /// Whether clients are served that only read, without a leader.
+    pub(super) read_only: watch::Sender<bool>,
     /// Whether this server leads and has taken up what a leader does.
     leading: AtomicBool,
+    /// Held while the members change as an operator wishes.
+    pub(super) reconfiguring: tokio::sync::Mutex<()>,
     /// Whether nothing is proposed for a moment.
     pub(super) holding: watch::Sender<bool>,
     /// Those who wait for a barrier, and how they are noticed.
     pub(super) waiters: Mutex<Vec<Waiter>>,
     pub(super) waiter_came: tokio::sync::Notify,
+    /// How often it is logged that a server is refused.
+    pub(super) refusal_lines: RateLimit,
     /// Who is told when this server's ensemble is founded by another.
     pub(super) told: Mutex<Option<oneshot::Sender<u64>>>,
 }
@@ -79,7 +91,7 @@ pub(super) struct Shared {
 impl Shared {
     #[expect(clippy::too_many_arguments, reason = "each is named where it is called, once")]
     pub(super) fn new(
-        config: Option<EnsembleConfig>,
+        (config, admits_guests): (Option<EnsembleConfig>, bool),
         tick: Duration,
         clock: Clock,
         fault: Fault,
@@ -90,6 +102,7 @@ impl Shared {
     ) -> Shared {
         Shared {
             config,
+            admits_guests,
             tick,
             clock,
             fault,
@@ -105,10 +118,13 @@ impl Shared {
             applied: watch::Sender::new(0),
             contact_ms: AtomicI64::new(clock.monotonic_ms()),
             serving: watch::Sender::new(false),
+            read_only: watch::Sender::new(false),
             leading: AtomicBool::new(false),
+            reconfiguring: tokio::sync::Mutex::new(()),
             holding: watch::Sender::new(false),
             waiters: Mutex::default(),
             waiter_came: tokio::sync::Notify::new(),
+            refusal_lines: RateLimit::new(clock, REFUSAL_LINES_MAX, LOG_LINES_INTERVAL_MS),
             told: Mutex::default(),
         }
     }

@@ -40,7 +40,19 @@ pub(super) struct Member {
     /// What stands behind `server.N=` in a configuration: where it is reached and what it is for.
     /// Empty for a standalone server, which nobody reaches.
     pub line: String,
+    /// Whether it only looks on: nobody has configured it yet.
+    pub is_guest: bool,
 }
+
+impl Member {
+    /// One that is configured.
+    pub(super) fn new(line: String) -> Member {
+        Member { line, is_guest: false }
+    }
+}
+
+/// Stands before the line of a guest.
+const GUEST: &str = "?";
 
 /// A batch as its bytes. It is decoded when it is applied: until then the log's tail holds nothing
 /// else, above all no buffers of the connections that sent it.
@@ -258,7 +270,9 @@ fn encode_membership(membership: &Membership, out: &mut BytesMut) {
     out.put_u32(members.len() as u32);
     for (id, member) in members {
         out.put_u64(*id);
-        member.line.as_str().encode(out);
+        let line =
+            if member.is_guest { format!("{GUEST}{}", member.line) } else { member.line.clone() };
+        line.as_str().encode(out);
     }
 }
 
@@ -281,7 +295,11 @@ fn decode_membership(rest: &mut Bytes) -> Result<Membership, Unreadable> {
             return Err(unreadable(what, "a line ends too early"));
         }
         let line = String::from_utf8_lossy(&rest.split_to(length)).into_owned();
-        members.insert(id, Member { line });
+        let member = match line.strip_prefix(GUEST) {
+            Some(line) => Member { line: line.to_owned(), is_guest: true },
+            None => Member::new(line),
+        };
+        members.insert(id, member);
     }
     if configs.is_empty() && members.is_empty() {
         return Ok(Membership::default());
@@ -296,7 +314,9 @@ mod tests {
 
     fn membership() -> Membership {
         let configs = vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])];
-        let member = |id: u64| (id, Member { line: format!("host{id}:2888:3888:participant") });
+        let member = |id: u64| {
+            (id, Member { line: format!("host{id}:2888:3888:participant"), is_guest: id == 3 })
+        };
         Membership::new(configs, BTreeMap::from([member(1), member(2), member(3)])).unwrap()
     }
 

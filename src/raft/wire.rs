@@ -8,6 +8,7 @@ use jute::SessionId;
 use openraft::entry::RaftEntry as _;
 use openraft::raft::StreamAppendError;
 
+use super::reconfig::Reconfiguration;
 use super::types::{
     Entry, LogId, TypeConfig, Unreadable, Vote, decode_entry, decode_log_id, decode_vote,
     encode_vote, put_entry, put_log_id, unreadable,
@@ -68,6 +69,8 @@ pub(super) enum Ask {
     Touch(Vec<SessionId>),
     /// Up to which entry everything that was ever answered is.
     ReadIndex,
+    /// To change the members.
+    Reconfigure(Reconfiguration),
     /// What a server is to an ensemble.
     Standing,
     /// To be a member of the ensemble `cluster` from its first entry on, whose servers are these.
@@ -110,6 +113,8 @@ pub(super) enum Answer {
     },
     /// It cannot be done, and why.
     Refused(String),
+    /// It cannot be done, and what the client is told.
+    Failed(i32),
 }
 
 mod tag {
@@ -121,6 +126,7 @@ mod tag {
     pub(super) const STANDING: u8 = 6;
     pub(super) const FOUND: u8 = 7;
     pub(super) const JOIN: u8 = 8;
+    pub(super) const RECONFIGURE: u8 = 9;
 
     pub(super) const APPENDED: u8 = 101;
     pub(super) const CONFLICT: u8 = 102;
@@ -131,6 +137,7 @@ mod tag {
     pub(super) const IS: u8 = 107;
     pub(super) const JOINED: u8 = 108;
     pub(super) const REFUSED: u8 = 109;
+    pub(super) const FAILED: u8 = 110;
 }
 
 /// A message that cannot be read.
@@ -229,9 +236,12 @@ impl Ask {
             }
             Ask::Touch(sessions) => {
                 out.put_u8(tag::TOUCH);
-                sessions.iter().for_each(|session| out.put_i64(session.0));
+                for session in sessions {
+                    out.put_i64(session.0);
+                }
             }
             Ask::ReadIndex => out.put_u8(tag::READ_INDEX),
+            Ask::Reconfigure(wish) => put_reconfiguration(wish, &mut out),
             Ask::Standing => out.put_u8(tag::STANDING),
             Ask::Found { cluster, servers } => {
                 out.put_u8(tag::FOUND);
@@ -269,12 +279,34 @@ impl Ask {
                 Ask::Touch(sessions)
             }
             tag::READ_INDEX => Ask::ReadIndex,
+            tag::RECONFIGURE => Ask::Reconfigure(reconfiguration(&mut rest)?),
             tag::STANDING => Ask::Standing,
             tag::FOUND => Ask::Found { cluster: number(&mut rest)?, servers: text(&mut rest)? },
             tag::JOIN => Ask::Join { my_id: number(&mut rest)?, line: text(&mut rest)? },
             other => return Err(bad(format!("question {other} is unknown"))),
         })
     }
+}
+
+fn put_reconfiguration(wish: &Reconfiguration, out: &mut BytesMut) {
+    out.put_u8(tag::RECONFIGURE);
+    for part in [&wish.joining, &wish.leaving, &wish.members] {
+        out.put_u8(u8::from(part.is_some()));
+        put_text(part.as_deref().unwrap_or_default(), out);
+    }
+    out.put_i64(wish.from_version);
+    out.put_u8(u8::from(wish.is_permitted));
+}
+
+fn reconfiguration(rest: &mut Bytes) -> Result<Reconfiguration, Unreadable> {
+    let mut part = || {
+        let is_there = flag(rest)?;
+        text(rest).map(|text| is_there.then_some(text))
+    };
+    let (joining, leaving, members) = (part()?, part()?, part()?);
+    let from_version = rest.try_get_i64().map_err(short)?;
+    let is_permitted = flag(rest)?;
+    Ok(Reconfiguration { joining, leaving, members, from_version, is_permitted })
 }
 
 /// Writes a request to append without having to own its entries.
@@ -354,6 +386,10 @@ impl Answer {
                 out.put_u64(*cluster);
                 out.put_u64(*node);
             }
+            Answer::Failed(code) => {
+                out.put_u8(tag::FAILED);
+                out.put_i32(*code);
+            }
             Answer::Refused(why) => {
                 out.put_u8(tag::REFUSED);
                 put_text(why, &mut out);
@@ -386,6 +422,7 @@ impl Answer {
             },
             tag::JOINED => Answer::Joined { cluster: number(&mut rest)?, node: number(&mut rest)? },
             tag::REFUSED => Answer::Refused(text(&mut rest)?),
+            tag::FAILED => Answer::Failed(rest.try_get_i32().map_err(short)?),
             other => return Err(bad(format!("answer {other} is unknown"))),
         })
     }

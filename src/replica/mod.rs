@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::tree::{Applied, Holder, Tree};
 use crate::watch::{ConnectionId, WatchRegistry};
 
-pub use outbox::{Closing, Outbox, Pending, Seat, Traffic};
+pub use outbox::{Arrival, Closing, Outbox, Pending, Seat, Traffic};
 pub use read::Asker;
 pub use stats::{Incident, ServerStats, StatsSnapshot};
 

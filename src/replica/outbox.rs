@@ -30,6 +30,17 @@ pub enum Closing {
     AtOnce,
 }
 
+/// What came of what a connection waits for before it is answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrival {
+    /// It is here.
+    Here,
+    /// It is refused.
+    Refused(ErrorCode),
+    /// It will not come, or it is not known whether it has.
+    Lost,
+}
+
 /// What became of a notification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notified {
@@ -104,6 +115,8 @@ pub struct Seat {
     pub session: SessionId,
     /// Its negotiated timeout, in milliseconds.
     pub timeout_ms: i32,
+    /// Whether it is a session of this server alone, which only reads.
+    pub is_read_only: bool,
     /// When the connection was made, milliseconds since 1970.
     pub established_ms: i64,
 }
@@ -115,7 +128,7 @@ struct State {
     identities: Arc<[Id]>,
     pending: VecDeque<Pending>,
     handshake: Option<Result<(), Refusal>>,
-    barrier: Option<bool>,
+    arrival: Option<Arrival>,
     closing: Option<Closing>,
     accepted_ms: i64,
     seat: Option<Seat>,
@@ -145,7 +158,7 @@ impl Outbox {
             identities,
             pending: VecDeque::new(),
             handshake: None,
-            barrier: None,
+            arrival: None,
             closing: None,
             accepted_ms: 0,
             seat: None,
@@ -333,14 +346,14 @@ impl Outbox {
     }
 
     /// Tells the connection that everything is here that it waits for, or that it will not be.
-    pub fn finish_barrier(&self, is_passed: bool) {
-        self.state.lock().barrier = Some(is_passed);
+    pub fn note_arrival(&self, arrival: Arrival) {
+        self.state.lock().arrival = Some(arrival);
         self.wake.notify_one();
     }
 
     /// Whether everything is here that the connection waits for, once that is known.
-    pub fn take_barrier(&self) -> Option<bool> {
-        self.state.lock().barrier.take()
+    pub fn take_arrival(&self) -> Option<Arrival> {
+        self.state.lock().arrival.take()
     }
 
     /// Notes that the connection's session was opened: its first operation.

@@ -62,6 +62,9 @@ pub(super) fn intent(request: Request, config: &Config) -> Intent {
             Write::SetAcl { path: invalid_if_null(set.path), acl: set.acl, version: set.version }
         }
         Request::Multi(multi) => return from_multi(multi),
+        Request::Reconfig(_) if config.reconfig_enabled && config.ensemble.is_some() => {
+            return Intent::Read(request);
+        }
         // A standalone server has no membership to change.
         Request::Reconfig(_) if config.reconfig_enabled => Write::Refused(ErrorCode::Unimplemented),
         Request::Reconfig(_) => Write::Refused(ErrorCode::ReconfigDisabled),

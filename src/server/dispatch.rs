@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jute::reply::{Body, ConnectResponse, put_connect_response};
-use jute::request::{ConnectRequest, Request, RequestHeader};
-use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, SessionId, Xid, Zxid};
+use jute::request::{ConnectRequest, PathWatch, Reconfig, Request, RequestHeader};
+use jute::{Decode as _, ErrorCode, Id, OpCode, OpKind, Perms, SessionId, Xid, Zxid};
 
 use super::admission::{self, Intent};
 use super::connection::{Connection, End, Phase};
 use crate::config::limits::{CONNECTION_IDENTITIES_MAX, MULTI_READ_BYTES_MAX};
-use crate::replica::{Asker, Closing, Incident, Pending, Seat};
+use crate::raft::Reconfiguration;
+use crate::replica::{Arrival, Asker, Closing, Incident, Pending, Seat};
 use crate::session::{Facts, Handshake, decide};
-use crate::tree::{Origin, Refusal, Submission, Write};
+use crate::tree::{CONFIG_NODE, Origin, Refusal, Submission, Write, permits};
 
 /// Milliseconds between two reports that a session is alive: a client that sends a thousand
 /// requests in that time is reported once.
@@ -46,6 +47,16 @@ pub(super) struct Handshaking {
     tries_left: u32,
 }
 
+/// What a read waits for.
+enum Awaited {
+    /// All that was answered anywhere before.
+    Latest,
+    /// A change of the ensemble.
+    Configuration(Reconfiguration),
+    /// It is being fetched.
+    Asked,
+}
+
 /// A request that waits until no write is unanswered.
 pub(super) struct Stalled {
     pending: Pending,
@@ -56,10 +67,10 @@ pub(super) struct Stalled {
 /// What a request that waits comes to.
 enum Then {
     Read(Request),
-    /// A read that must see everything that was answered anywhere before it.
-    ReadLatest {
+    /// A read that is answered when something else is here.
+    ReadAfter {
         request: Request,
-        is_asked: bool,
+        what: Awaited,
     },
     Reply(Zxid, Result<Body, ErrorCode>, Option<Closing>),
     /// The current zxid, and a code.
@@ -82,17 +93,23 @@ impl Connection {
                 last_zxid: tree.zxid(),
                 timeout_ms_min: config.min_session_timeout_ms as i32,
                 timeout_ms_max: config.max_session_timeout_ms as i32,
-                read_only_server: false,
+                read_only_server: self.service.ensemble.is_read_only(),
                 session: tree.session(request.session_id),
             };
             decide(&request, &facts)
         };
-        let read_only = request.read_only.map(|_| false);
+        let is_read_only = self.service.ensemble.is_read_only();
+        let read_only = request.read_only.map(|_| is_read_only);
         let mut response = ConnectResponse { read_only, ..ConnectResponse::default() };
         match handshake {
             Handshake::Open { timeout_ms } => {
                 response.timeout_ms = timeout_ms;
                 getrandom::fill(&mut response.password).map_err(no_randomness)?;
+                if is_read_only {
+                    response.session_id = self.service.session_ids.lock().next_id();
+                    self.be_seated(&response, true);
+                    return Ok(Step::Next);
+                }
                 self.open_session(Handshaking {
                     response,
                     is_new: true,
@@ -127,6 +144,9 @@ impl Connection {
     /// Waits a short while for what the client has seen elsewhere.
     async fn catch_up(&mut self, request: &ConnectRequest) -> Result<(), End> {
         let (ensemble, replica) = (&self.service.ensemble, &self.service.replica);
+        if ensemble.is_read_only() {
+            return Ok(());
+        }
         if !ensemble.is_serving() {
             return Err(End::Limit("this server does not know of a leader"));
         }
@@ -196,17 +216,9 @@ impl Connection {
         let response = &handshaking.response;
         match outcome {
             Ok(()) => {
-                let seat = Seat {
-                    session: response.session_id,
-                    timeout_ms: response.timeout_ms,
-                    established_ms: self.service.clock.wall_ms(),
-                };
                 let verb = if handshaking.is_new { "opened" } else { "continued" };
-                tracing::debug!("session {} {verb} by {}", seat.session, self.peer);
-                self.outbox.take_seat(seat);
-                self.outbox.push_raw(|out| put_connect_response(out, response));
-                self.service.replica.stats().count_sent(1);
-                self.phase = Phase::Open(seat);
+                tracing::debug!("session {} {verb} by {}", response.session_id, self.peer);
+                self.be_seated(response, false);
                 Ok(Step::Next)
             }
             Err(Refusal::NodeExists { .. }) if handshaking.tries_left > 0 => {
@@ -218,6 +230,30 @@ impl Connection {
                 Ok(Step::Wait)
             }
         }
+    }
+
+    /// Tells the client of its session.
+    fn be_seated(&mut self, response: &ConnectResponse, is_read_only: bool) {
+        let seat = Seat {
+            session: response.session_id,
+            timeout_ms: response.timeout_ms,
+            is_read_only,
+            established_ms: self.service.clock.wall_ms(),
+        };
+        self.outbox.take_seat(seat);
+        self.outbox.push_raw(|out| put_connect_response(out, response));
+        self.service.replica.stats().count_sent(1);
+        self.phase = Phase::Open(seat);
+    }
+
+    /// What a request comes to in a session that only reads, unless it reads.
+    fn without_writing(&self, op: OpCode) -> Option<Then> {
+        if op == OpCode::CloseSession {
+            let done = Ok(Body::Empty);
+            return Some(Then::Reply(self.service.replica.zxid(), done, Some(Closing::AfterFlush)));
+        }
+        let is_refused = op.kind() == OpKind::Write || op == OpCode::Sync;
+        is_refused.then_some(Then::Fail(ErrorCode::NotReadOnly))
     }
 
     /// Handles one request; one that comes up too late is only answered.
@@ -258,6 +294,11 @@ impl Connection {
             self.service.replica.stats().count_incident(Incident::ThrottledOp);
             return Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::ThrottledOp)));
         }
+        if seat.is_read_only
+            && let Some(then) = self.without_writing(op)
+        {
+            return Ok(self.in_order(pending, identities, then));
+        }
         let intent = match Request::decode(op, &body) {
             Ok(request) => admission::intent(request, &self.service.config),
             Err(_) => admission::undecodable(op),
@@ -270,8 +311,10 @@ impl Connection {
                 Ok(Step::Next)
             }
             Intent::Read(request) => {
-                let then = if self.must_be_latest(&request) {
-                    Then::ReadLatest { request, is_asked: false }
+                let then = if let Request::Reconfig(wish) = request {
+                    self.reconfiguration(wish, &identities)
+                } else if self.must_be_latest(&request) {
+                    Then::ReadAfter { request, what: Awaited::Latest }
                 } else {
                     Then::Read(request)
                 };
@@ -284,21 +327,52 @@ impl Connection {
     }
 
     /// Whether a read must see everything that was answered anywhere before it.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other request reads")]
     fn must_be_latest(&self, request: &Request) -> bool {
-        matches!(request, Request::Sync(_)) && self.service.ensemble.has_others()
+        let is_latest_wanted = match request {
+            Request::Sync(_) => true,
+            Request::Ping | Request::WhoAmI => false,
+            _ => self.service.config.linearizable_reads,
+        };
+        is_latest_wanted && self.service.ensemble.has_others()
     }
 
-    /// Looks whether everything is here, and has it fetched first.
-    fn is_latest(&self, is_asked: bool) -> Option<bool> {
-        if is_asked {
-            return self.outbox.take_barrier();
-        }
+    /// Looks whether what a request waits for is here, and has it fetched first.
+    fn arrival(&self, what: Awaited) -> Option<Arrival> {
         let (ensemble, outbox) = (Arc::clone(&self.service.ensemble), Arc::clone(&self.outbox));
-        tokio::spawn(async move {
-            let is_passed = ensemble.barrier().await.is_ok();
-            outbox.finish_barrier(is_passed);
-        });
+        match what {
+            Awaited::Asked => return self.outbox.take_arrival(),
+            Awaited::Latest => tokio::spawn(async move {
+                let passed = ensemble.barrier().await;
+                outbox.note_arrival(passed.map_or(Arrival::Lost, |()| Arrival::Here));
+            }),
+            Awaited::Configuration(wish) => tokio::spawn(async move {
+                outbox.note_arrival(match ensemble.reconfigure(&wish).await {
+                    Ok(Ok(())) => Arrival::Here,
+                    Ok(Err(code)) => Arrival::Refused(code),
+                    Err(_) => Arrival::Lost,
+                });
+            }),
+        };
         None
+    }
+
+    /// What becomes of the wish to change the ensemble: the answer shows its configuration.
+    fn reconfiguration(&self, wish: Reconfig, identities: &[Id]) -> Then {
+        let is_permitted = self.service.config.skip_acl || {
+            let tree = self.service.replica.tree();
+            let node = tree.find(CONFIG_NODE);
+            node.is_some_and(|node| permits(node.acl(), Perms::WRITE, identities))
+        };
+        let what = Awaited::Configuration(Reconfiguration {
+            joining: wish.joining_servers,
+            leaving: wish.leaving_servers,
+            members: wish.new_members,
+            from_version: wish.current_config_id,
+            is_permitted,
+        });
+        let path = Some(CONFIG_NODE.to_owned());
+        Then::ReadAfter { request: Request::GetData(PathWatch { path, watch: false }), what }
     }
 
     /// Reports the session alive, but not for each of a thousand requests.
@@ -331,24 +405,26 @@ impl Connection {
         let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
             return Step::Next;
         };
-        let then = match then {
-            Then::ReadLatest { request, is_asked } => match self.is_latest(is_asked) {
-                Some(true) => Then::Read(request),
-                Some(false) => {
+        let then = if let Then::ReadAfter { request, what } = then {
+            match self.arrival(what) {
+                Some(Arrival::Here) => Then::Read(request),
+                Some(Arrival::Refused(code)) => Then::Fail(code),
+                Some(Arrival::Lost) => {
                     self.outbox.close(Closing::AtOnce);
                     return Step::Wait;
                 }
                 None => {
-                    let then = Then::ReadLatest { request, is_asked: true };
+                    let then = Then::ReadAfter { request, what: Awaited::Asked };
                     self.stalled = Some(Stalled { pending, identities, then });
                     return Step::Wait;
                 }
-            },
-            then => then,
+            }
+        } else {
+            then
         };
         let replica = &self.service.replica;
         match then {
-            Then::ReadLatest { .. } => {}
+            Then::ReadAfter { .. } => {}
             Then::Read(request) => {
                 let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
                 let asker = Asker {

@@ -23,6 +23,12 @@ use crate::watch::ConnectionId;
 /// How long to wait when the system cannot accept, for example for want of file descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// In how many parts the clients of a server that stops are let go, how long it waits at the most between
+/// two of them, and how many clients it has for each millisecond of that.
+const FAREWELLS: usize = 16;
+const FAREWELL_MS_MAX: u64 = 50;
+const CLIENTS_PER_MS: u64 = 200;
+
 /// A four-letter word as it came.
 pub struct Word<'a> {
     /// The four bytes.
@@ -113,11 +119,14 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let (mut here, mut there) = (JoinSet::new(), JoinSet::new());
+    let stops: Vec<_> = (0..FAREWELLS).map(|_| CancellationToken::new()).collect();
+    let mut next_stop = stops.iter().cycle();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => {
-                    let (service, stop) = (Arc::clone(&service), stop.clone());
+                    let stop = next_stop.next().cloned().unwrap_or_default();
+                    let service = Arc::clone(&service);
                     if here.len() < helpers.crowd_min || here.len() <= there.len() {
                         here.spawn(connection::run(service, accepted, stop));
                     } else {
@@ -135,6 +144,12 @@ pub async fn serve(
         }
     }
     drop(listener);
+    // Clients come again on other servers, and should not all come at once.
+    let pause_ms = FAREWELL_MS_MAX.min((here.len() + there.len()) as u64 / CLIENTS_PER_MS);
+    for stop in stops {
+        stop.cancel();
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    }
     let drained = async {
         while here.join_next().await.is_some() {}
         while there.join_next().await.is_some() {}

@@ -13,6 +13,7 @@ mod acl;
 mod acl_table;
 mod apply;
 mod check;
+mod config_node;
 mod create;
 mod delete;
 mod draft;

@@ -54,7 +54,6 @@ struct Link {
     stream: TcpStream,
     input: BytesMut,
     pending: VecDeque<Pending>,
-    xid: i32,
 }
 
 /// Watches that the client wants to have, and brings along to another server.
@@ -77,6 +76,9 @@ pub struct World {
     pub stop: Arc<AtomicBool>,
     /// Where numbers come from.
     pub chance: Chance,
+    /// Whether requests are numbered anew on each connection. A real ZooKeeper then takes the commit of
+    /// a request from the connection before for that of another with the same number.
+    pub restarts_xids: bool,
 }
 
 impl World {
@@ -103,6 +105,8 @@ pub struct Client {
     arrivals: u64,
     numbers: u64,
     alive: u64,
+    xid: i32,
+    noticed: u64,
 }
 
 /// What came.
@@ -257,6 +261,8 @@ impl Client {
             arrivals: 0,
             numbers: 0,
             alive: 0,
+            xid: 0,
+            noticed: 0,
         }
     }
 
@@ -330,7 +336,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let (input, pending) = (BytesMut::new(), VecDeque::new());
-        let mut link = Link { stream, input, pending, xid: 0 };
+        let mut link = Link { stream, input, pending };
         let none = Session { id: 0, password: [0; 16], timeout_ms: self.timeout_ms };
         let session = self.session.clone().unwrap_or(none);
         let connect = ConnectRequest {
@@ -367,7 +373,12 @@ impl Client {
             timeout_ms: answer.timeout_ms,
         };
         self.world.recorder.write(|history| history.connections.push(connection));
-        self.alive = sent;
+        if session.id == 0 {
+            self.alive = sent;
+        }
+        if self.world.restarts_xids {
+            self.xid = 0;
+        }
         let (id, timeout_ms) = (answer.session_id.0, answer.timeout_ms);
         self.session = Some(Session { id, password: answer.password, timeout_ms });
         self.link = Some(link);
@@ -411,8 +422,8 @@ impl Client {
         let link = self.link.as_mut()?;
         let (client, connection) = (self.id, self.connections);
         let session = self.session.as_ref().map_or(0, |session| session.id);
-        link.xid += 1;
-        let xid = if ask == Ask::Ping { Xid::PING } else { Xid(link.xid) };
+        self.xid += 1;
+        let xid = if ask == Ask::Ping { Xid::PING } else { Xid(self.xid) };
         let mut body = BytesMut::new();
         let op = encode(&ask, &mut body);
         let mut out = BytesMut::new();
@@ -473,6 +484,7 @@ impl Client {
                 path: event.path.unwrap_or_default(),
             };
             self.forget_watch(&notice.path, notice.kind);
+            self.noticed += 1;
             self.world.recorder.write(|history| history.notices.push(notice));
             return Ok(None);
         }
@@ -498,7 +510,9 @@ impl Client {
         if zxid > 0 {
             self.zxid_seen = self.zxid_seen.max(zxid);
         }
-        self.alive = self.alive.max(operation.sent);
+        if operation.ask.is_write() {
+            self.alive = self.alive.max(operation.sent);
+        }
         self.remember_watch(&operation);
         Ok(Some(operation))
     }
@@ -600,6 +614,20 @@ impl Client {
         }
         std::thread::sleep(deadline.saturating_duration_since(now()));
         Ok(())
+    }
+
+    /// Waits for a notification, but not for long, and shows that it lives.
+    ///
+    /// # Errors
+    ///
+    /// No server was found, or what came breaks the protocol.
+    pub fn await_notice(&mut self, limit: Duration) -> Result<()> {
+        let deadline = now() + limit;
+        let before = self.noticed;
+        while self.noticed == before && now() < deadline && self.link.is_some() {
+            self.receive(deadline.saturating_duration_since(now()))?;
+        }
+        self.call(Ask::Ping).map(drop)
     }
 
     /// Takes in notifications for a while, and shows that it lives.

@@ -115,9 +115,18 @@ impl Faults<'_> {
         leader.or_else(|| self.chance.pick(&all).copied()).unwrap_or(1)
     }
 
-    /// Everyone else.
-    fn others(&self, victim: usize) -> Vec<usize> {
-        self.ensemble.numbers().into_iter().filter(|number| *number != victim).collect()
+    /// Some servers that are no majority, and the others.
+    fn victims(&mut self) -> (Vec<usize>, Vec<usize>) {
+        let first = self.victim();
+        let mut others = self.ensemble.numbers();
+        others.retain(|number| *number != first);
+        self.chance.shuffle(&mut others);
+        let minority = (others.len() / 2).max(1);
+        let mut victims = others.split_off(others.len() - self.chance.below(minority));
+        victims.push(first);
+        victims.sort_unstable();
+        others.sort_unstable();
+        (victims, others)
     }
 
     /// Strikes and mends once.
@@ -207,26 +216,27 @@ impl Faults<'_> {
     }
 
     fn isolate(&mut self) -> Result<()> {
-        let victim = self.victim();
-        self.note(format!("isolate {victim}"));
-        for other in self.others(victim) {
-            self.ensemble.net().cut(victim, other)?;
-            self.ensemble.net().cut(other, victim)?;
-        }
+        let (victims, others) = self.victims();
+        self.note(format!("isolate {victims:?}"));
+        self.cut(&victims, &others)?;
+        self.cut(&others, &victims)?;
         self.wait(500, 5_000);
         self.ensemble.mend_all()
     }
 
     fn one_way(&mut self) -> Result<()> {
-        let victim = self.victim();
+        let (victims, others) = self.victims();
         let is_mute = self.chance.happens(50);
-        self.note(format!("{} {victim}", if is_mute { "mute" } else { "deafen" }));
-        for other in self.others(victim) {
-            let (from, to) = if is_mute { (victim, other) } else { (other, victim) };
-            self.ensemble.net().cut(from, to)?;
-        }
+        self.note(format!("{} {victims:?}", if is_mute { "mute" } else { "deafen" }));
+        let (from, to) = if is_mute { (&victims, &others) } else { (&others, &victims) };
+        self.cut(from, to)?;
         self.wait(500, 5_000);
         self.ensemble.mend_all()
+    }
+
+    fn cut(&self, from: &[usize], to: &[usize]) -> Result<()> {
+        let ways = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+        ways.into_iter().try_for_each(|(from, to)| self.ensemble.net().cut(from, to))
     }
 
     fn bridge(&mut self) -> Result<()> {

@@ -222,7 +222,8 @@ pub struct Expiry {
     pub session: i64,
     /// When it was told.
     pub at: u64,
-    /// When it had sent the last request that was answered.
+    /// When it had sent the last write that was answered, or opened the session: a server that no longer
+    /// leads answers other requests as well, and nobody else hears of them.
     pub alive: u64,
     /// The timeout that had been agreed upon, in milliseconds.
     pub timeout_ms: i32,

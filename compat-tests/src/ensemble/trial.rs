@@ -13,6 +13,7 @@ use super::check::{self, Anomaly};
 use super::client::World;
 use super::faults::{Faults, Schedule};
 use super::history::{History, Recorder};
+use super::proxy::{Mutant, Proxies};
 use super::walk::{Tree, walk};
 use super::workload::Workload;
 use super::{Ensemble, net};
@@ -21,6 +22,8 @@ use crate::script::Judge;
 
 /// How long clients may go on after faults have ended.
 const CALM: Duration = Duration::from_millis(700);
+/// How long all writes may have to wait: faults last for five seconds at most.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 /// The first number of the clients that read the trees at the end.
 const READERS: usize = 10_000;
 /// The most anomalies that are told.
@@ -41,6 +44,8 @@ pub struct Plan {
     pub seed: u64,
     /// How long faults strike.
     pub time: Duration,
+    /// What stands between clients and servers and breaks promises.
+    pub mutant: Option<Mutant>,
 }
 
 /// What came of it.
@@ -73,6 +78,9 @@ impl Report {
 impl Plan {
     /// Its name.
     pub fn name(&self) -> String {
+        if let Some(mutant) = self.mutant {
+            return format!("mutant/{}", mutant.card().0);
+        }
         format!("{}/{}/{}", self.schedule.name(), self.workload.name(), self.seed)
     }
 
@@ -95,16 +103,26 @@ impl Plan {
         let history = recorder.history();
         let (struck, trees) = match outcome {
             Ok(outcome) => outcome,
+            Err(error) if self.mutant.is_some() => return Err(error),
             Err(error) => {
                 let kept = keep(&mut ensemble, &history)?;
                 return Err(error.context(format!("everything is kept in {}", kept.display())));
             }
         };
         let checking = now();
-        let mut anomalies = check::all(&history);
-        anomalies.extend(check::trees::check(&trees));
+        let mut anomalies = check::all(&history, &trees);
+        let wait = Duration::from_nanos(longest_gap(&history));
+        if wait > WAIT_MAX {
+            let what = format!("no write was answered for {wait:?}");
+            anomalies.push(Anomaly { promise: "a majority goes on", what });
+        }
+        let found = anomalies.len();
+        if self.judge == Judge::Zookeeper {
+            anomalies.retain(|anomaly| !check::GAPS_OF_ZOOKEEPER.contains(&anomaly.promise));
+        }
+        let gaps = found - anomalies.len();
         let summary = format!(
-            "{}: {}, {} faults, {} servers fell by themselves, {:.1} s and {:.1} s to check: {}",
+            "{}: {}, {} faults, {} servers fell by themselves, {gaps} known gaps, {:.1} s and {:.1} s to check: {}",
             self.name(),
             counts(&history),
             struck.len(),
@@ -113,7 +131,8 @@ impl Plan {
             now().duration_since(checking).as_secs_f64(),
             struck.join(", "),
         );
-        let kept = if anomalies.is_empty() { None } else { Some(keep(&mut ensemble, &history)?) };
+        let is_fine = anomalies.is_empty() || self.mutant.is_some();
+        let kept = if is_fine { None } else { Some(keep(&mut ensemble, &history)?) };
         Ok(Report { summary, anomalies, kept })
     }
 
@@ -124,11 +143,14 @@ impl Plan {
     ) -> Result<(Vec<String>, Vec<Tree>)> {
         let chance = Chance::from_seed(self.seed);
         ensemble.start()?;
+        let servers = ensemble.addresses();
+        let proxies = self.mutant.map(|mutant| Proxies::start(&servers, mutant)).transpose()?;
         let world = World {
-            addresses: ensemble.addresses(),
+            addresses: proxies.as_ref().map_or(servers, |proxies| proxies.addresses.clone()),
             recorder: recorder.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             chance: chance.branch(1),
+            restarts_xids: self.judge == Judge::Rookeeper,
         };
         self.workload.prepare(&world).context("preparing")?;
         let spawn = |life: super::workload::Life| std::thread::spawn(life);
@@ -136,8 +158,11 @@ impl Plan {
         let struck = self.strike(ensemble, chance.branch(2));
         world.stop.store(true, Ordering::SeqCst);
         let lived = join(lives);
-        let struck = struck?;
+        let mut struck = struck?;
         lived?;
+        if let Some(proxies) = &proxies {
+            struck.push(format!("broken by a proxy {} times", proxies.acts()));
+        }
         let trees = self.read(ensemble, &world)?;
         Ok((struck, trees))
     }

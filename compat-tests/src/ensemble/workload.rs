@@ -3,7 +3,12 @@
 //! A client goes on until it is told that it is over. Faults are no errors here: an error is what no
 //! fault excuses, a reply out of order or no server for very long.
 
+pub mod counters;
+pub mod ephemerals;
+pub mod locks;
 pub mod registers;
+pub mod sequences;
+pub mod watches;
 
 use std::time::Duration;
 
@@ -22,6 +27,20 @@ const ATTEMPTS_MAX: usize = 20;
 pub enum Workload {
     /// Compare-and-set, plain sets, reads with and without `sync`.
     Registers,
+    /// The same, by clients that move from server to server all the time.
+    Moves,
+    /// Read, add one, write.
+    Counters,
+    /// Sequential creates.
+    Sequences,
+    /// A lock and what it protects.
+    Locks,
+    /// Sessions that end, and their nodes.
+    Ephemerals,
+    /// Watches of every kind.
+    Watches,
+    /// All of it at once.
+    All,
 }
 
 /// A client's life.
@@ -29,12 +48,38 @@ pub type Life = Box<dyn FnOnce() -> Result<()> + Send>;
 
 impl Workload {
     /// Every kind.
-    pub const ALL: &'static [Workload] = &[Workload::Registers];
+    pub const ALL: &'static [Workload] = &[
+        Workload::Registers,
+        Workload::Moves,
+        Workload::Counters,
+        Workload::Sequences,
+        Workload::Locks,
+        Workload::Ephemerals,
+        Workload::Watches,
+        Workload::All,
+    ];
+
+    /// Those that run at once.
+    const TOGETHER: &'static [Workload] = &[
+        Workload::Registers,
+        Workload::Counters,
+        Workload::Sequences,
+        Workload::Locks,
+        Workload::Ephemerals,
+        Workload::Watches,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Registers => "registers",
+            Workload::Moves => "moves",
+            Workload::Counters => "counters",
+            Workload::Sequences => "sequences",
+            Workload::Locks => "locks",
+            Workload::Ephemerals => "ephemerals",
+            Workload::Watches => "watches",
+            Workload::All => "all",
         }
     }
 
@@ -45,8 +90,17 @@ impl Workload {
     /// The servers do not let it.
     pub fn prepare(self, world: &World) -> Result<()> {
         let mut client = Client::new(0, world, LONG_MS);
-        match self {
-            Workload::Registers => registers::prepare(&mut client)?,
+        let parts = if self == Workload::All { Workload::TOGETHER } else { &[self] };
+        for part in parts {
+            match part {
+                Workload::Registers | Workload::Moves => registers::prepare(&mut client)?,
+                Workload::Counters => counters::prepare(&mut client)?,
+                Workload::Sequences => sequences::prepare(&mut client)?,
+                Workload::Locks => locks::prepare(&mut client)?,
+                Workload::Ephemerals => ephemerals::prepare(&mut client)?,
+                Workload::Watches => watches::prepare(&mut client)?,
+                Workload::All => {} // Its parts are.
+            }
         }
         client.close()
     }
@@ -56,16 +110,34 @@ impl Workload {
     /// # Errors
     ///
     /// It does not come to rest.
-    pub fn settle(self, _: &World) -> Result<()> {
+    pub fn settle(self, world: &World) -> Result<()> {
         match self {
-            Workload::Registers => Ok(()),
+            Workload::Ephemerals => ephemerals::settle(world, ephemerals::DIRECTORY),
+            Workload::Locks => ephemerals::settle(world, locks::DIRECTORY),
+            Workload::All => {
+                Workload::TOGETHER.iter().try_for_each(|workload| workload.settle(world))
+            }
+            Workload::Registers
+            | Workload::Moves
+            | Workload::Counters
+            | Workload::Sequences
+            | Workload::Watches => Ok(()),
         }
     }
 
     /// The clients.
     pub fn lives(self, world: &World) -> Vec<Life> {
         match self {
-            Workload::Registers => registers::lives(world),
+            Workload::Registers => registers::lives(world, registers::Habit::Stays),
+            Workload::Moves => registers::lives(world, registers::Habit::Moves),
+            Workload::Counters => counters::lives(world),
+            Workload::Sequences => sequences::lives(world),
+            Workload::Locks => locks::lives(world),
+            Workload::Ephemerals => ephemerals::lives(world),
+            Workload::Watches => watches::lives(world),
+            Workload::All => {
+                Workload::TOGETHER.iter().flat_map(|workload| workload.lives(world)).collect()
+            }
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::ensemble::history::{Ask, History, Operation, Told};
 const ORDERLY: &[ErrorCode] =
     &[ErrorCode::BadVersion, ErrorCode::NoNode, ErrorCode::NodeExists, ErrorCode::NotEmpty];
 
+/// What `sync` promises.
+pub const SYNC: &str = "sync catches up with every answered write";
+
 /// A write's place in the order, if it is known.
 pub fn place(operation: &Operation) -> Option<i64> {
     let reply = operation.reply.as_ref().filter(|_| operation.ask.is_write())?;
@@ -27,6 +30,7 @@ pub fn check(history: &History) -> Vec<Anomaly> {
     let mut anomalies = Vec::new();
     one_each(history, &mut anomalies);
     real_time(history, &mut anomalies);
+    first_come_first_served(history, &mut anomalies);
     never_back(history, &mut anomalies);
     anomalies
 }
@@ -78,7 +82,45 @@ fn real_time(history: &History, anomalies: &mut Vec<Anomaly>) {
         let is_sync = matches!(operation.ask, Ask::Sync { .. });
         if is_sync && synced.is_some_and(|reply| reply.zxid < most) {
             let what = format!("{}, then {}", brief(before), brief(operation));
-            blame(anomalies, "sync catches up with every answered write", what);
+            blame(anomalies, SYNC, what);
+        }
+    }
+}
+
+/// A session's writes are carried out in the order in which they were sent, also those that were not
+/// answered before the session moved: once it has written through its new connection, nothing that it
+/// sent through the old one may happen any more.
+fn first_come_first_served(history: &History, anomalies: &mut Vec<Anomaly>) {
+    let mut shown: BTreeMap<&str, i64> = BTreeMap::new();
+    for operation in &history.operations {
+        if let Some(Told::Data(value, stat)) = operation.told() {
+            shown.insert(value, stat.mzxid.0);
+        }
+    }
+    let zxid = |operation: &Operation| {
+        let (Ask::Create { value, .. } | Ask::Set { value, .. }) = &operation.ask else {
+            return place(operation);
+        };
+        place(operation).or_else(|| {
+            let is_unknown = operation.reply.is_none();
+            shown.get(value.as_str()).copied().filter(|_| is_unknown)
+        })
+    };
+    let mut last: BTreeMap<(usize, i64), (i64, &Operation)> = BTreeMap::new();
+    let mut sent: Vec<&Operation> = history.operations.iter().collect();
+    sent.sort_by_key(|operation| operation.number);
+    for operation in sent {
+        let Some(zxid) = zxid(operation) else { continue };
+        let session = (operation.client, operation.session);
+        if let Some((most, before)) = last.get(&session)
+            && zxid < *most
+        {
+            let what = format!("{} has 0x{most:x}, then {}", brief(before), brief(operation));
+            blame(anomalies, "a session's writes keep their order", what);
+        }
+        let most = last.entry(session).or_insert((zxid, operation));
+        if most.0 <= zxid {
+            *most = (zxid, operation);
         }
     }
 }

@@ -12,6 +12,9 @@ use super::order::place;
 use super::{Anomaly, blame, brief};
 use crate::ensemble::history::{Ask, History, Operation, Told};
 
+/// What reads behind a `sync` promise.
+pub const READS: &str = "reads behind a sync are linearizable";
+
 /// What is known of one version of a node.
 #[derive(Clone, Debug, Default)]
 struct Version {
@@ -253,7 +256,9 @@ impl<'a> Register<'a> {
             }
             if let Some(before) = furthest.filter(|before| before.place > one.place) {
                 let what = format!("{}, then {}", brief(before.operation), brief(one.operation));
-                blame(anomalies, "registers are linearizable", what);
+                let are_writes = before.operation.ask.is_write() && one.operation.ask.is_write();
+                let promise = if are_writes { "writes are linearizable" } else { READS };
+                blame(anomalies, promise, what);
             }
         }
     }

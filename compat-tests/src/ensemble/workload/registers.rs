@@ -19,6 +19,25 @@ fn path(number: usize) -> String {
     format!("/registers/{number}")
 }
 
+/// How a client goes about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Habit {
+    /// It moves now and then.
+    Stays,
+    /// It moves all the time, often before it is answered.
+    Moves,
+}
+
+impl Habit {
+    /// In how many of a hundred turns it moves, and in how many it does not wait for answers.
+    fn percents(self) -> (usize, usize) {
+        match self {
+            Habit::Stays => (8, 2),
+            Habit::Moves => (40, 15),
+        }
+    }
+}
+
 /// Makes the nodes.
 pub(super) fn prepare(client: &mut Client) -> Result<()> {
     make(client, "/registers")?;
@@ -26,22 +45,23 @@ pub(super) fn prepare(client: &mut Client) -> Result<()> {
 }
 
 /// The clients.
-pub(super) fn lives(world: &World) -> Vec<Life> {
+pub(super) fn lives(world: &World, habit: Habit) -> Vec<Life> {
     let life = |id: usize| -> Life {
         let world = world.clone();
         Box::new(move || {
-            live(Client::new(100 + id, &world, LONG_MS), world.chance.branch(id as u64))
+            live(Client::new(100 + id, &world, LONG_MS), world.chance.branch(id as u64), habit)
         })
     };
     (1..=CLIENTS).map(life).collect()
 }
 
-fn live(mut client: Client, mut chance: Chance) -> Result<()> {
+fn live(mut client: Client, mut chance: Chance, habit: Habit) -> Result<()> {
+    let (moves, hangs_up) = habit.percents();
     let world = client.world().clone();
     let mut version = [0; NODES];
     let mut written = 0;
     while !world.is_over() {
-        if chance.happens(8) {
+        if chance.happens(moves) {
             client.move_to(chance.below(world.addresses.len()));
         }
         client.connect()?;
@@ -61,7 +81,7 @@ fn live(mut client: Client, mut chance: Chance) -> Result<()> {
                 _ => drop(client.send(Ask::Get { path, watch: false })),
             }
         }
-        if chance.happens(2) {
+        if chance.happens(hangs_up) {
             client.hang_up(); // Before anything is answered.
             continue;
         }

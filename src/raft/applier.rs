@@ -56,6 +56,7 @@ impl Applier {
             Some(bytes) => decode_stored_membership(bytes)?,
             None => StoredMembership::default(),
         };
+        // Whoever waits for what is here already must not wait for the next write.
         shared.applied.send_replace(applied.map_or(0, |id| id.index));
         Ok(Applier { shared, applied, membership })
     }

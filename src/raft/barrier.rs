@@ -22,7 +22,7 @@ const PAUSE_MS: u64 = 20;
 
 /// A leader, and the way to ask it.
 pub(super) struct AskLeader {
-    caller: Option<(u64, Caller)>,
+    caller: Option<(u64, String, Caller)>,
 }
 
 impl AskLeader {
@@ -37,16 +37,18 @@ impl AskLeader {
         node: u64,
         ask: &Ask,
     ) -> io::Result<Answer> {
-        let is_same = self.caller.as_ref().is_some_and(|(known, _)| *known == node);
-        if !is_same {
-            let line = shared.line_of(node).ok_or(io::ErrorKind::NotFound)?;
+        let line = shared.line_of(node).ok_or(io::ErrorKind::NotFound)?;
+        // A server's line changes when it was standalone, or moved.
+        let is_same = |(known, at, _): &(u64, String, Caller)| *known == node && *at == line;
+        if !self.caller.as_ref().is_some_and(is_same) {
             let identity = shared.identity()?;
             let purpose = Purpose::Questions;
             let (cluster, from) = (identity.cluster, identity.node);
             let greeting = Greeting { purpose, cluster, from, to: node };
-            self.caller = Some((node, Caller::new(&line, greeting)));
+            let caller = Caller::new(&line, greeting);
+            self.caller = Some((node, line, caller));
         }
-        let Some((_, caller)) = &mut self.caller else {
+        let Some((_, _, caller)) = &mut self.caller else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         caller.call(ask, Duration::from_millis(ANSWER_MS)).await

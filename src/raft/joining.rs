@@ -240,29 +240,36 @@ impl Shared {
     }
 }
 
-/// Stops a server whose data belongs to another ensemble than most of the servers of its configuration:
-/// the data of one of the two is in the wrong place, and only an operator can tell which.
+/// Looks whether this server is among strangers, while it does not serve. If its data is that of another
+/// ensemble than most of the servers of its configuration have, the data of one of the two is in the wrong
+/// place, and only an operator can tell which. If it has none, it goes where the others went.
 pub(super) async fn watch_strangers(shared: Arc<Shared>) {
-    let Some(config) = &shared.config else { return };
-    loop {
-        tokio::time::sleep(Duration::from_millis(STRANGERS_MS)).await;
-        let Ok(identity) = shared.identity() else { continue };
-        if shared.leader().is_some() {
-            continue;
-        }
+    shared.has_joined().await;
+    let (Some(config), Ok(identity)) = (&shared.config, shared.identity()) else { return };
+    let mut serving = shared.serving.subscribe();
+    // The sender lives as long as this does.
+    while serving.wait_for(|serving| !serving).await.is_ok() {
         let said = survey(config).await;
         let are_strangers = |said: &&Said| said.cluster != 0 && said.cluster != identity.cluster;
-        let strangers: Vec<u64> = said.values().filter(are_strangers).map(|s| s.cluster).collect();
+        let strangers = said.values().filter(are_strangers).count();
         let has_own = said.values().any(|said| said.cluster == identity.cluster);
-        if !has_own && strangers.len() * 2 > config.servers.len() {
-            shared.fault.raise(&format!(
-                "the data of this server belongs to ensemble {:016x}, and most of its servers to \
-                 others: {said:x?}; start it with the data that belongs there, or with none, so \
-                 that it is taken in",
-                identity.cluster
-            ));
-            return;
+        if has_own || strangers * 2 <= config.servers.len() {
+            tokio::time::sleep(Duration::from_millis(STRANGERS_MS)).await;
+            continue;
         }
+        let own = identity.cluster;
+        if shared.last_index().is_none_or(|last| last == 0) {
+            shared.fault.ask_restart(&format!(
+                "ensemble {own:016x} has come to nothing, most servers belong to another: {said:x?}"
+            ));
+        } else {
+            shared.fault.raise(&format!(
+                "the data of this server belongs to ensemble {own:016x}, and most of its servers to \
+                 others: {said:x?}; start it with the data that belongs there, or with none, so \
+                 that it is taken in"
+            ));
+        }
+        return;
     }
 }
 

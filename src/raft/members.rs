@@ -104,15 +104,19 @@ pub(super) fn next_name(membership: &Membership, my_id: u64, wall_ms: i64) -> u6
 }
 
 /// What the leader does about members: a server that has caught up gets its vote, in place of the one
-/// that it was before; a server that was standalone says where it is reached.
+/// that it was before; a server that was standalone says where it is reached, once it has gathered most of
+/// the servers of its configuration.
 pub(super) async fn keep(shared: &Shared) -> io::Result<()> {
     let (Some(membership), Some(raft)) = (shared.membership(), shared.raft()) else {
         return Ok(());
     };
     if let Some(config) = &shared.config
         && let Some(spec) = config.servers.get(&config.my_id)
-        && membership.get_node(&shared.node()).is_some_and(|member| member.line.is_empty())
+        && shared.is_gathering()
     {
+        if !has_gathered(shared, config, &membership) {
+            return Ok(());
+        }
         let own = BTreeMap::from([(shared.node(), Member::new(spec.to_string()))]);
         raft.change_membership(ChangeMembers::SetNodes(own), true)
             .await
@@ -133,6 +137,18 @@ pub(super) async fn keep(shared: &Shared) -> io::Result<()> {
     tracing::info!("node {ready:x} has caught up and votes from now on");
     raft.change_membership(voters, false).await.map_err(io::Error::other)?;
     Ok(())
+}
+
+/// Whether most of the servers that are to vote belong to this leader's ensemble and have its log.
+fn has_gathered(shared: &Shared, config: &EnsembleConfig, membership: &Membership) -> bool {
+    let near: BTreeSet<u64> = membership
+        .nodes()
+        .filter(|(node, _)| is_near(shared, **node))
+        .map(|(node, _)| server_id(*node))
+        .collect();
+    let votes = config.servers.iter().filter(|(_, spec)| spec.role == ConfiguredRole::Participant);
+    let voters: Vec<u64> = votes.map(|(id, _)| *id).collect();
+    voters.iter().filter(|id| near.contains(id)).count() * 2 > voters.len()
 }
 
 /// Whether a member has nearly all of this leader's log.

@@ -46,7 +46,6 @@ use std::time::Duration;
 
 use jute::ErrorCode;
 use openraft::SnapshotPolicy;
-use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -390,7 +389,7 @@ impl Ensemble {
 
     /// Index of the last entry of the log.
     pub fn log_position(&self) -> Option<u64> {
-        self.shared.raft()?.metrics().borrow_watched().last_log_index
+        self.shared.last_index()
     }
 
     /// Bytes of log entries appended since the start.

@@ -1,9 +1,9 @@
 //! Whether this server serves clients, and whether it does what a leader does.
 //!
 //! Invariant: no client is served who could see what is older than the limit. A server begins to serve
-//! when it has all that was answered before, and ends when it has not heard of a leader, or as the
-//! leader of a majority, for `syncLimit` ticks. The connection of a session that may be ended elsewhere
-//! before that is closed in time.
+//! when a leader speaks to it and it has all that was answered before, and ends when it has not heard of a
+//! leader, or as the leader of a majority, for `syncLimit` ticks. The connection of a session that may be
+//! ended elsewhere before that is closed in time.
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: boo
     let patience_ms = READ_ONLY_MS.max(shared.tick.as_millis() as i64);
     loop {
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-        shared.set_leading(shared.role() == Role::Leader);
+        shared.set_leading(shared.role() == Role::Leader && !shared.is_gathering());
         let silence_ms = shared.since_contact_ms();
         if *shared.serving.borrow() {
             if silence_ms > limit.as_millis() as i64 {
@@ -61,6 +61,16 @@ fn close_silent(shared: &Shared, silence_ms: i64) {
         if !outbox.seat().is_some_and(|seat| is_safe(seat.timeout_ms)) {
             outbox.close(Closing::AtOnce);
         }
+    }
+}
+
+/// Waits until this server leads, or a leader speaks to it: one that only answers takes it for another or
+/// cannot reach it.
+async fn await_leader(shared: &Shared) {
+    let contact_ms = shared.last_contact_ms();
+    let is_alone = || shared.role() != Role::Leader && shared.last_contact_ms() == contact_ms;
+    while shared.is_gathering() || is_alone() {
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 
@@ -106,12 +116,15 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
+        await_leader(&shared).await;
         shared.barrier().await?;
         await_vote(&shared).await;
         if is_from_the_past(&shared).await? {
             return Ok(());
         }
-        shared.note_contact();
+        if shared.role() == Role::Leader {
+            shared.note_contact();
+        }
         if shared.read_only.send_replace(false) {
             // They come again, and find a server that writes.
             close_silent(&shared, i64::MAX);
@@ -125,7 +138,7 @@ pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
 pub(super) async fn keep_members(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(Duration::from_millis(MEMBERS_MS)).await;
-        if shared.is_leading()
+        if shared.role() == Role::Leader
             && let Err(error) = members::keep(&shared).await
         {
             tracing::debug!("the members stay as they are: {error}");

@@ -194,6 +194,11 @@ impl Shared {
         Some(membership)
     }
 
+    /// Index of the last entry of the log.
+    pub(super) fn last_index(&self) -> Option<u64> {
+        self.raft()?.metrics().borrow_watched().last_log_index
+    }
+
     /// The line of a member.
     pub(super) fn line_of(&self, node: u64) -> Option<String> {
         self.membership()?.get_node(&node).map(|member| member.line.clone())
@@ -241,11 +246,19 @@ impl Shared {
         self.contact_ms.store(self.clock.monotonic_ms(), Ordering::Relaxed);
     }
 
+    /// When the leader was last heard of, or when this server started; monotonic milliseconds.
+    pub(super) fn last_contact_ms(&self) -> i64 {
+        self.contact_ms.load(Ordering::Relaxed)
+    }
+
     /// Milliseconds since the leader was heard of, or a quorum by the leader.
     pub(super) fn since_contact_ms(&self) -> i64 {
         if let Some(raft) = self.raft()
             && raft.is_leader()
         {
+            if self.is_only_voter() {
+                return 0;
+            }
             let metrics = raft.data_metrics();
             let acked = metrics.borrow_watched().last_quorum_acked;
             if let Some(acked) = acked {
@@ -253,7 +266,21 @@ impl Shared {
             }
         }
         // A new leader has heard of the one before it, and then of those who voted for it.
-        self.clock.monotonic_ms() - self.contact_ms.load(Ordering::Relaxed)
+        self.clock.monotonic_ms() - self.last_contact_ms()
+    }
+
+    /// Whether nobody votes but this server.
+    fn is_only_voter(&self) -> bool {
+        let Some(membership) = self.membership() else { return false };
+        membership.voter_ids().eq([self.node()])
+    }
+
+    /// Whether this server was standalone and has not gathered most of its ensemble yet. As long as that
+    /// is so the others may found one without it: no client must be served before.
+    pub(super) fn is_gathering(&self) -> bool {
+        let Some(membership) = self.membership() else { return false };
+        let own = membership.get_node(&self.node());
+        self.config.is_some() && own.is_some_and(|member| member.line.is_empty())
     }
 
     /// Whether this server leads and has taken up what a leader does.

@@ -84,6 +84,11 @@ impl Encode for Nothing {
     fn encode(&self, _: &mut BytesMut) {}
 }
 
+/// A port of this machine.
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
 impl Client {
     /// Opens a session.
     ///
@@ -91,7 +96,16 @@ impl Client {
     ///
     /// The server does not.
     pub(crate) fn open(port: u16, timeout_ms: i32) -> Result<Client> {
-        Client::connect(port, timeout_ms, None)?.context("the server opens no session")
+        Client::open_at(local(port), timeout_ms)
+    }
+
+    /// As [`Client::open`], at any address.
+    ///
+    /// # Errors
+    ///
+    /// The server does not.
+    pub(crate) fn open_at(address: SocketAddr, timeout_ms: i32) -> Result<Client> {
+        Client::connect(address, timeout_ms, None)?.context("the server opens no session")
     }
 
     /// Continues a session; `None` if the server says that it is gone.
@@ -100,11 +114,23 @@ impl Client {
     ///
     /// No answer.
     pub(crate) fn attach(port: u16, session: &Session) -> Result<Option<Client>> {
-        Client::connect(port, session.timeout_ms, Some(session))
+        Client::attach_at(local(port), session)
     }
 
-    fn connect(port: u16, timeout_ms: i32, session: Option<&Session>) -> Result<Option<Client>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// As [`Client::attach`], at any address.
+    ///
+    /// # Errors
+    ///
+    /// No answer.
+    pub(crate) fn attach_at(address: SocketAddr, session: &Session) -> Result<Option<Client>> {
+        Client::connect(address, session.timeout_ms, Some(session))
+    }
+
+    fn connect(
+        address: SocketAddr,
+        timeout_ms: i32,
+        session: Option<&Session>,
+    ) -> Result<Option<Client>> {
         let wire = Tcp::new(address).dial()?;
         let unknown = Session { id: SessionId::NONE, password: [0; 16], timeout_ms };
         let session = session.unwrap_or(&unknown).clone();

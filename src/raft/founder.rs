@@ -48,7 +48,8 @@ impl Founder {
 
     async fn take_part(self, identity: Identity) -> Result<RaftHandle, StartError> {
         let tree = self.shared.tree.clone();
-        let network = Network { identity, snapshots: Arc::new(SnapshotSource { tree }) };
+        let snapshots = Arc::new(SnapshotSource { tree });
+        let network = Network { identity, snapshots, lines: self.shared.configured_lines() };
         let settings = Arc::new(self.settings);
         let raft = RaftHandle::new(identity.node, settings, network, self.log, self.applier).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;

@@ -35,6 +35,8 @@ const PAUSE_MS: u64 = 200;
 const ABSENCE_MS: i64 = 5_000;
 /// How often a server without a leader looks whether it is among strangers.
 const STRANGERS_MS: u64 = 1_000;
+/// Such looks between two messages that it still has no leader.
+const ROUNDS_PER_COMPLAINT: u32 = 10;
 /// Rounds between two messages that this server still looks for its place.
 const ROUNDS_PER_MESSAGE: u32 = 25;
 
@@ -247,9 +249,21 @@ pub(super) async fn watch_strangers(shared: Arc<Shared>) {
     shared.has_joined().await;
     let (Some(config), Ok(identity)) = (&shared.config, shared.identity()) else { return };
     let mut serving = shared.serving.subscribe();
+    let mut round = 0;
     // The sender lives as long as this does.
     while serving.wait_for(|serving| !serving).await.is_ok() {
         let said = survey(config).await;
+        round += 1;
+        if round % ROUNDS_PER_COMPLAINT == 0 {
+            let all = config.servers.len() - 1;
+            let leaders: BTreeSet<u64> = said.values().map(|said| server_id(said.leader)).collect();
+            tracing::warn!(
+                "not serving yet: {} of {all} other servers answer, and follow {leaders:?} (0: nobody); \
+                 no leader reaches this server, whose own line is {:?}",
+                said.len(),
+                shared.line_of(identity.node).unwrap_or_default()
+            );
+        }
         let are_strangers = |said: &&Said| said.cluster != 0 && said.cluster != identity.cluster;
         let strangers = said.values().filter(are_strangers).count();
         let has_own = said.values().any(|said| said.cluster == identity.cluster);

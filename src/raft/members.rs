@@ -126,6 +126,13 @@ pub(super) async fn keep(shared: &Shared) -> io::Result<()> {
     if membership.get_joint_config().len() > 1 {
         return Ok(());
     }
+    let moved = moved(&membership, &shared.configured_lines());
+    if !moved.is_empty() {
+        tracing::info!("servers have other lines than before: {moved:x?}");
+        let moved = ChangeMembers::SetNodes(moved);
+        raft.change_membership(moved, true).await.map_err(io::Error::other)?;
+        return Ok(());
+    }
     let is_to_vote = |node: &u64| {
         let member = membership.get_node(node);
         member.is_some_and(|member| !member.is_guest && !is_observer(&member.line))
@@ -137,6 +144,18 @@ pub(super) async fn keep(shared: &Shared) -> io::Result<()> {
     tracing::info!("node {ready:x} has caught up and votes from now on");
     raft.change_membership(voters, false).await.map_err(io::Error::other)?;
     Ok(())
+}
+
+/// Members with other lines than these, which replace theirs. Who votes stays as it is.
+fn moved(membership: &Membership, lines: &BTreeMap<u64, String>) -> BTreeMap<u64, Member> {
+    let moved = membership.nodes().filter_map(|(node, member)| {
+        let line = lines.get(&server_id(*node))?;
+        let is_same = member.is_guest
+            || *line == member.line
+            || is_observer(line) != is_observer(&member.line);
+        (!is_same).then(|| (*node, Member::new(line.clone())))
+    });
+    moved.collect()
 }
 
 /// Whether most of the servers that are to vote belong to this leader's ensemble and have its log.
@@ -190,6 +209,22 @@ mod tests {
         let text =
             "server.1=a:1:2:participant\nserver.2=b:1:2:participant\nserver.4=d:1:2:observer\n";
         assert_eq!(text_of(&membership), text);
+    }
+
+    #[test]
+    fn a_server_that_moved_is_known_by_its_new_line_and_votes_as_before() {
+        let nodes = [
+            (first_node(1), member("a:1:2:participant", false)),
+            (first_node(2), member("b:1:2:participant", false)),
+            (first_node(3), member("c:1:2:observer", false)),
+            (first_node(4), member("d:1:2:participant", true)),
+        ];
+        let voters = [first_node(1), first_node(2)].into();
+        let membership = Membership::new(vec![voters], BTreeMap::from(nodes)).unwrap();
+        let lines = ["a:1:2:participant", "b:9:2:participant", "c:1:2:participant", "d:9:9"];
+        let lines = (1..).zip(lines.map(str::to_owned)).collect();
+        let expected = BTreeMap::from([(first_node(2), member("b:9:2:participant", false))]);
+        assert_eq!(moved(&membership, &lines), expected);
     }
 
     #[test]

@@ -55,7 +55,6 @@ use crate::config::limits::{
     LOG_LINES_INTERVAL_MS, LOG_LINES_PER_INTERVAL_MAX,
 };
 use crate::config::{Config, EnsembleConfig};
-use crate::net::PeerListener;
 use crate::replica::{Incident, Replica};
 use crate::store::{Store, StoreError, SyncObserver, TreeStore};
 use crate::tree::{Draft, Holder, Submission, Tree};
@@ -251,7 +250,7 @@ impl Ensemble {
                 continue;
             }
             let host = (!members.listen_on_all_addresses).then_some(host.as_str());
-            let listener = PeerListener::bind(host, *port).await.map_err(|error| {
+            let listener = peer_server::listen(host, *port).await.map_err(|error| {
                 let host = host.unwrap_or("*");
                 StartError::Listen { host: host.to_owned(), port: *port, error }
             })?;

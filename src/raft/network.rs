@@ -2,6 +2,7 @@
 //!
 //! Entries are sent on without waiting for the answers before; they come in the same order.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use super::applier::Image;
-use super::identity::Identity;
+use super::identity::{Identity, server_id};
 use super::peers::{Caller, unexpected};
 use super::snapshot::{self, SnapshotSource};
 use super::types::{Member, TypeConfig, Vote};
@@ -38,6 +39,8 @@ type Failure = RPCError<TypeConfig>;
 pub(super) struct Network {
     pub(super) identity: Identity,
     pub(super) snapshots: Arc<SnapshotSource>,
+    /// Lines that count whatever the members' say, by server.
+    pub(super) lines: BTreeMap<u64, String>,
 }
 
 impl Network {
@@ -48,10 +51,11 @@ impl Network {
             from: self.identity.node,
             to: target,
         };
+        let line = self.lines.get(&server_id(target)).unwrap_or(&member.line);
         Peer {
-            line: member.line.clone(),
+            line: line.clone(),
             greeting: greeting.clone(),
-            caller: Caller::new(&member.line, greeting),
+            caller: Caller::new(line, greeting),
             snapshots: Arc::clone(&self.snapshots),
         }
     }

@@ -35,8 +35,28 @@ const GREETING_MS: u64 = 5_000;
 const HASTEN_MS: u64 = 20;
 const HASTEN_TRIES: u32 = 25;
 const HASTEN_RANK_MS: u64 = 60;
+/// How often it is tried again to listen, and after how long.
+const LISTEN_RETRIES: u32 = 3;
+const LISTEN_PAUSE_MS: u64 = 1_000;
 /// How long to wait when the system cannot accept.
 const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Listens to other servers. A name or an address that does not exist yet is waited for, but not for long.
+///
+/// Source: ZooKeeper, `QuorumCnxManager.Listener`, `electionPortBindRetry`.
+pub(super) async fn listen(host: Option<&str>, port: u16) -> io::Result<PeerListener> {
+    for _ in 0..LISTEN_RETRIES {
+        match PeerListener::bind(host, port).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                let host = host.unwrap_or("*");
+                tracing::warn!("cannot listen to other servers on {host}:{port} yet: {error}");
+                tokio::time::sleep(Duration::from_millis(LISTEN_PAUSE_MS)).await;
+            }
+            bound => return bound,
+        }
+    }
+    PeerListener::bind(host, port).await
+}
 
 /// Accepts and answers other servers, for ever.
 pub(super) async fn serve(shared: Arc<Shared>, listener: PeerListener) {

@@ -1,5 +1,6 @@
 //! What all tasks of this room know of the server and its ensemble.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -199,9 +200,19 @@ impl Shared {
         self.raft()?.metrics().borrow_watched().last_log_index
     }
 
-    /// The line of a member.
+    /// The line by which a member is reached.
     pub(super) fn line_of(&self, node: u64) -> Option<String> {
-        self.membership()?.get_node(&node).map(|member| member.line.clone())
+        let configured = self.configured_lines().remove(&server_id(node));
+        configured.or_else(|| self.membership()?.get_node(&node).map(|member| member.line.clone()))
+    }
+
+    /// Lines of the configuration, by server. They count where nobody may reconfigure: there operators
+    /// write down new addresses and start the servers again. Elsewhere what the members agreed upon does.
+    pub(super) fn configured_lines(&self) -> BTreeMap<u64, String> {
+        let Some(config) = self.config.as_ref().filter(|_| !self.admits_guests) else {
+            return BTreeMap::new();
+        };
+        config.servers.iter().map(|(id, spec)| (*id, spec.to_string())).collect()
     }
 
     /// What this server is to its ensemble now.

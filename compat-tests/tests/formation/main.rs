@@ -6,17 +6,19 @@
 mod cut_off;
 mod differing;
 mod founding;
+mod names;
 mod observers;
 mod rig;
 mod standalone;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
+mod wiped;
 
 use std::process::ExitCode;
 
 /// Tests at once: each runs a few servers that mostly wait.
-const THREADS: usize = 3;
+const THREADS: usize = 4;
 
 /// Whether every step is wished for.
 pub(crate) fn is_thorough() -> bool {
@@ -46,6 +48,15 @@ fn main() -> ExitCode {
             ("a_server_whose_others_stand_still_closes_in_time", cut_off::stopped_others),
             ("a_server_that_is_cut_off_closes_in_time", cut_off::cut_follower_and_leader),
             ("a_leader_that_stood_still_does_not_show_the_past", cut_off::stopped_leader),
+            ("wiped_servers_are_taken_in_one_after_another", wiped::one_after_another),
+            ("wiped_servers_are_taken_in_while_leaders_change", wiped::while_leaders_change),
+            ("snapshot_transfers_outlive_receivers_and_senders", wiped::snapshot_transfers),
+            ("a_full_disk_stops_only_the_server_that_receives", wiped::full_disk),
+            ("a_recovered_server_serves_alone", wiped::recovered),
+            ("names_that_nobody_knows_at_first", names::unknown_at_first),
+            ("own_names_that_nobody_knows_at_first", names::own_name_unknown),
+            ("names_that_come_to_mean_another_address", names::moved),
+            ("lines_that_change_in_every_configuration", names::other_addresses),
         ],
         THREADS,
     )

@@ -40,7 +40,6 @@ struct Server {
     home: PathBuf,
     /// What its configuration says beyond [`SETTINGS`].
     settings: BTreeMap<String, String>,
-    my_id: String,
     child: Option<Child>,
     starts: usize,
     /// What the process is started through: `unshare`, a shell.
@@ -83,7 +82,6 @@ impl Rig {
             let server = Server {
                 home,
                 settings: settings.collect(),
-                my_id: number.to_string(),
                 child: None,
                 starts: 0,
                 wrapper: None,
@@ -127,15 +125,14 @@ impl Rig {
         self.all().into_iter().try_for_each(|number| self.set(number, key, value))
     }
 
+    /// What a server's configuration says about a key.
+    pub(crate) fn setting(&mut self, number: usize, key: &str) -> Result<String> {
+        self.server(number)?.settings.get(key).cloned().with_context(|| format!("no {key}"))
+    }
+
     /// Takes a key out of a server's configuration.
     pub(crate) fn unset(&mut self, number: usize, key: &str) -> Result<()> {
         self.server(number)?.settings.remove(key);
-        Ok(())
-    }
-
-    /// What a server's `myid` says.
-    pub(crate) fn set_my_id(&mut self, number: usize, my_id: &str) -> Result<()> {
-        my_id.clone_into(&mut self.server(number)?.my_id);
         Ok(())
     }
 
@@ -161,8 +158,8 @@ impl Rig {
     }
 
     /// A shell command through which the server is started from now on: `$0` and what follows is it.
-    pub(crate) fn wrap(&mut self, number: usize, script: &str) -> Result<()> {
-        self.server(number)?.wrapper = Some(script.to_owned());
+    pub(crate) fn wrap(&mut self, number: usize, script: Option<&str>) -> Result<()> {
+        self.server(number)?.wrapper = script.map(str::to_owned);
         Ok(())
     }
 
@@ -189,7 +186,7 @@ impl Rig {
         let home = server.home.clone();
         let data = home.join("data");
         std::fs::create_dir_all(&data)?;
-        std::fs::write(data.join("myid"), format!("{}\n", server.my_id))?;
+        std::fs::write(data.join("myid"), format!("{number}\n"))?;
         let mut config = format!("dataDir={}\n", data.display());
         for (key, value) in &server.settings {
             config.extend([key, "=", value, "\n"]);
@@ -212,6 +209,17 @@ impl Rig {
         let child = command.spawn().with_context(|| format!("starting server {number}"))?;
         self.guard.has_process(child.id())?;
         self.server(number)?.child = Some(child);
+        Ok(())
+    }
+
+    /// Makes a stopped server's data an ensemble of its own.
+    pub(crate) fn recover(&mut self, number: usize) -> Result<()> {
+        let config = self.home(number)?.join("zoo.cfg");
+        let mut command = Command::new(program()?);
+        command.args(["--recover", "--others-are-lost", "--config"]).arg(config);
+        let output = command.stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "server {number} cannot be recovered: {said}");
         Ok(())
     }
 
@@ -282,6 +290,17 @@ impl Rig {
         let pid = child.id().to_string();
         let sent = Command::new("kill").arg(format!("-{name}")).arg(pid).status()?;
         ensure!(sent.success(), "kill -{name} of server {number}");
+        Ok(())
+    }
+
+    /// Gives more room to a server whose `dataDir` is a disk in memory.
+    pub(crate) fn enlarge_disk(&mut self, number: usize) -> Result<()> {
+        let data = self.data(number)?;
+        let child = self.server(number)?.child.as_ref().context("the server does not run")?;
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &child.id().to_string()]);
+        command.args(["mount", "-o", "remount,size=1g"]).arg(data);
+        ensure!(command.status()?.success(), "the disk of server {number} stays as it is");
         Ok(())
     }
 

@@ -98,7 +98,9 @@ pub(super) async fn find_place(
             said.values().map(|said| said.cluster).filter(|cluster| *cluster != 0).collect();
         if let Some(own) = own.filter(|own| clusters.contains(&own.cluster) || clusters.is_empty())
         {
-            return Ok(Place { identity: own, is_founder: true });
+            // One that was taken in later begins with what the others send.
+            let is_founder = own.node == first_node(config.my_id);
+            return Ok(Place { identity: own, is_founder });
         }
         if let Some(cluster) = clusters.first() {
             if clusters.len() > 1 {

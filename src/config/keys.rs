@@ -204,7 +204,7 @@ File {
         "Whether this server votes.";
     "electionAlg" [""] "3" COUNT, Refused("only 3 exists, as in ZooKeeper"), "Election algorithm.";
     "initLimit" ["ticks"] "" Form::Int { min: 1, max: I32_MAX, set: |d, v| put_from(&mut d.init_limit_ticks, 1, v) },
-        Honoured, "Time for a member to connect and catch up; an ensemble must have it.";
+        Honoured, "Time for a member to connect and catch up; an ensemble must have it. Here a member takes the time it needs.";
     "syncLimit" ["ticks"] "" Form::Int { min: 1, max: I32_MAX, set: |d, v| put_from(&mut d.sync_limit_ticks, 1, v) },
         Honoured, "Time without the others after which a member serves no client; an ensemble must have it.";
     "connectToLearnerMasterLimit" ["ticks"] "0" COUNT, AcceptedWithoutEffect(Debug, ZAB),

@@ -101,7 +101,9 @@ pub(super) async fn find_place(
             elsewhere.is_none() && (clusters.contains(&own.cluster) || clusters.is_empty())
         };
         if let Some(own) = own.filter(is_ours) {
-            return Ok(Place { identity: own, is_founder: true });
+            // One that was taken in later begins with what the others send.
+            let is_founder = own.node == first_node(config.my_id);
+            return Ok(Place { identity: own, is_founder });
         }
         let only = clusters.first().copied().filter(|_| clusters.len() == 1);
         if let Some(cluster) = elsewhere.or(only) {

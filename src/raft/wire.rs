@@ -446,3 +446,6 @@ pub(super) fn submissions(mut rest: Bytes) -> Result<Vec<Bytes>, Unreadable> {
     }
     Ok(submissions)
 }
+
+#[cfg(test)]
+mod tests;

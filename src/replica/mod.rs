@@ -9,16 +9,20 @@
 //! Invariant: memory changes only in [`Replica::absorb`], and only to what disk already holds.
 
 mod absorb;
+mod locks;
 mod outbox;
 mod read;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use jute::Zxid;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::RwLockReadGuard;
 
+use self::locks::{Mutex, RwLock};
 use crate::clock::Clock;
 use crate::tree::{Applied, Holder, Tree};
 use crate::watch::{ConnectionId, WatchRegistry};

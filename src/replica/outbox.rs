@@ -15,9 +15,9 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use jute::reply::{Body, put_reply};
 use jute::{Acl, ErrorCode, Id, OpCode, Perms, SessionId, Xid, Zxid};
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::locks::Mutex;
 use crate::tree::{Refusal, permits};
 use crate::watch::ConnectionId;
 

@@ -30,6 +30,8 @@ use crate::config::limits::APPENDS_IN_FLIGHT_MAX;
 
 /// How long a follower may take for entries until it is asked again: it may have to sync.
 const APPEND_MS: u64 = 5_000;
+/// How long to wait after a server refused a snapshot.
+const REFUSED_PAUSE_MS: u64 = 1_000;
 /// How long a question may take.
 const QUESTION_MS: u64 = 1_000;
 
@@ -257,6 +259,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
                 Err(error) => {
                     tracing::warn!("a snapshot did not reach {}: {error}", self.line);
+                    if error.kind() == io::ErrorKind::Other {
+                        // It has no room, say; that does not change at once.
+                        tokio::time::sleep(Duration::from_millis(REFUSED_PAUSE_MS)).await;
+                    }
                     Err(match failure(&error) {
                         RPCError::Unreachable(unreachable) => unreachable.into(),
                         _ => NetworkError::new(&error).into(),

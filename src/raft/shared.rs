@@ -267,13 +267,14 @@ impl Shared {
         if let Some(raft) = self.raft()
             && raft.is_leader()
         {
-            if self.is_only_voter() {
-                return 0;
-            }
             let metrics = raft.data_metrics();
             let acked = metrics.borrow_watched().last_quorum_acked;
-            if let Some(acked) = acked {
-                return acked.elapsed().as_millis() as i64;
+            let alone = self.is_only_voter().then_some(0);
+            let silence_ms = alone.or(acked.map(|acked| acked.elapsed().as_millis() as i64));
+            if let Some(silence_ms) = silence_ms {
+                // It counts as well when this server does not lead any more.
+                let contact_ms = self.clock.monotonic_ms() - silence_ms;
+                self.contact_ms.fetch_max(contact_ms, Ordering::Relaxed);
             }
         }
         // A new leader has heard of the one before it, and then of those who voted for it.

@@ -136,3 +136,20 @@ pub(crate) fn stopped_leader() -> Result<()> {
     rig.await_one()?;
     has_all(&same_trees(&rig)?, &["/meanwhile".to_owned()])
 }
+
+/// A leader whose others stood still for a moment, less than `syncLimit`, keeps its clients.
+pub(crate) fn briefly_stopped_others() -> Result<()> {
+    let mut rig = formed(3)?;
+    // Longer than a server may be silent.
+    std::thread::sleep(SYNC_LIMIT.mul_f32(1.5));
+    for round in 0..2 {
+        let leader = rig.await_one()?;
+        let others: Vec<usize> = rig.all().into_iter().filter(|one| *one != leader).collect();
+        let mut client = rig.client(leader)?;
+        others.iter().try_for_each(|number| rig.signal(*number, "STOP"))?;
+        std::thread::sleep(SYNC_LIMIT.mul_f32(0.6));
+        others.iter().try_for_each(|number| rig.signal(*number, "CONT"))?;
+        client.create(&format!("/round-{round}"), b"", 0).context("its client was sent away")?;
+    }
+    Ok(())
+}

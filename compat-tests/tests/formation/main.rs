@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             ("observers_found_nothing", observers::without_all_voters),
             ("a_server_whose_others_stand_still_closes_in_time", cut_off::stopped_others),
             ("a_server_that_is_cut_off_closes_in_time", cut_off::cut_follower_and_leader),
+            ("a_leader_without_others_for_a_moment_keeps_clients", cut_off::briefly_stopped_others),
             ("a_leader_that_stood_still_does_not_show_the_past", cut_off::stopped_leader),
             ("wiped_servers_are_taken_in_one_after_another", wiped::one_after_another),
             ("wiped_servers_are_taken_in_while_leaders_change", wiped::while_leaders_change),

@@ -96,17 +96,23 @@ pub(super) async fn find_place(
         let said = survey(config).await;
         let clusters: BTreeSet<u64> =
             said.values().map(|said| said.cluster).filter(|cluster| *cluster != 0).collect();
-        if let Some(own) = own.filter(|own| clusters.contains(&own.cluster) || clusters.is_empty())
-        {
+        let elsewhere = elsewhere(config, own.map_or(0, |own| own.cluster), &said);
+        let is_ours = |own: &Identity| {
+            elsewhere.is_none() && (clusters.contains(&own.cluster) || clusters.is_empty())
+        };
+        if let Some(own) = own.filter(is_ours) {
             // One that was taken in later begins with what the others send.
             let is_founder = own.node == first_node(config.my_id);
             return Ok(Place { identity: own, is_founder });
         }
-        if let Some(cluster) = clusters.first() {
-            if clusters.len() > 1 {
-                tracing::error!("the servers belong to different ensembles: {said:x?}");
-            } else if let Some(identity) = join(config, *cluster, &said).await {
+        let only = clusters.first().copied().filter(|_| clusters.len() == 1);
+        if let Some(cluster) = elsewhere.or(only) {
+            if let Some(identity) = join(config, cluster, &said).await {
                 return Ok(Place { identity, is_founder: false });
+            }
+        } else if !clusters.is_empty() {
+            if round % ROUNDS_PER_MESSAGE == 0 {
+                tracing::error!("the servers belong to different ensembles: {said:x?}");
             }
         } else if may_found(config, &said, shared.clock.monotonic_ms() - began_ms) {
             let identity = Identity { cluster: random_number()?, node: first_node(config.my_id) };
@@ -129,6 +135,23 @@ pub(super) async fn find_place(
             () = tokio::time::sleep(Duration::from_millis(PAUSE_MS)) => {}
         }
     }
+}
+
+/// The ensemble to which a server belongs that has nothing but the first entry, if that is not its own: the
+/// one that most servers belong to. If several were founded at once and none of them got a majority, all
+/// servers agree upon the same one.
+fn elsewhere(config: &EnsembleConfig, own: u64, said: &BTreeMap<u64, Said>) -> Option<u64> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for cluster in said.values().map(|said| said.cluster).chain([own]) {
+        *counts.entry(cluster).or_default() += 1;
+    }
+    let has_new = counts.remove(&0).is_some();
+    let (count, cluster) = counts.into_iter().map(|(cluster, count)| (count, cluster)).max()?;
+    let all = config.servers.len();
+    let is_settled =
+        !has_new && said.len() + 1 == all && said.values().all(|said| said.leader == 0);
+    let is_chosen = count * 2 > all || is_settled;
+    (is_chosen && cluster != own).then_some(cluster)
 }
 
 /// Whether this server is the one to found an ensemble: of those who vote, all are without data, or most
@@ -266,18 +289,17 @@ pub(super) async fn watch_strangers(shared: Arc<Shared>) {
                 shared.line_of(identity.node).unwrap_or_default()
             );
         }
-        let are_strangers = |said: &&Said| said.cluster != 0 && said.cluster != identity.cluster;
-        let strangers = said.values().filter(are_strangers).count();
-        let has_own = said.values().any(|said| said.cluster == identity.cluster);
-        if has_own || strangers * 2 <= config.servers.len() {
+        let own = identity.cluster;
+        let has_nothing = shared.last_index().is_none_or(|last| last == 0);
+        let members = said.values().filter(|said| said.cluster == own).count() + 1;
+        let strangers = said.values().filter(|said| ![0, own].contains(&said.cluster)).count();
+        if has_nothing && elsewhere(config, own, &said).is_some() {
+            shared.fault.ask_restart(&format!(
+                "ensemble {own:016x} has come to nothing, the others belong to another: {said:x?}"
+            ));
+        } else if has_nothing || members > 1 || strangers * 2 <= config.servers.len() {
             tokio::time::sleep(Duration::from_millis(STRANGERS_MS)).await;
             continue;
-        }
-        let own = identity.cluster;
-        if shared.last_index().is_none_or(|last| last == 0) {
-            shared.fault.ask_restart(&format!(
-                "ensemble {own:016x} has come to nothing, most servers belong to another: {said:x?}"
-            ));
         } else {
             shared.fault.raise(&format!(
                 "the data of this server belongs to ensemble {own:016x}, and most of its servers to \
@@ -297,4 +319,53 @@ pub(super) fn spawn_telling(shared: &Arc<Shared>, cluster: u64) {
             tell(&shared, config, cluster).await;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a server goes that belongs to `own`, of as many as the others and itself.
+    fn goes_to(own: u64, others: &[(u64, u64)]) -> Option<u64> {
+        let line = |id: u64| (id, format!("s{id}:2888:3888").parse().unwrap());
+        let config = EnsembleConfig {
+            my_id: 1,
+            servers: (1..=others.len() as u64 + 1).map(line).collect(),
+            version: 0,
+            init_limit_ticks: 10,
+            sync_limit_ticks: 5,
+            listen_on_all_addresses: false,
+            standalone_enabled: true,
+        };
+        let said = |(cluster, leader): &(u64, u64)| Said { cluster: *cluster, leader: *leader };
+        let others = (2..).zip(others.iter().map(said)).filter(|(_, said)| said.cluster != ABSENT);
+        elsewhere(&config, own, &others.collect())
+    }
+
+    /// In place of a number: the server does not answer.
+    const ABSENT: u64 = u64::MAX;
+
+    #[test]
+    fn a_server_with_nothing_goes_where_most_are() {
+        assert_eq!(goes_to(7, &[(9, 0), (9, 0)]), Some(9));
+        assert_eq!(
+            goes_to(7, &[(9, 1), (9, 1), (9, 1), (7, 0)]),
+            Some(9),
+            "another went astray, too"
+        );
+        assert_eq!(goes_to(0, &[(9, 1), (9, 1), (9, 1), (7, 0)]), Some(9), "it is new");
+        assert_eq!(goes_to(7, &[(7, 0), (9, 0)]), None);
+        assert_eq!(goes_to(7, &[(9, 0), (0, 0)]), None, "the third may come to this one");
+        assert_eq!(goes_to(7, &[(9, 0), (ABSENT, 0)]), None);
+    }
+
+    #[test]
+    fn where_there_is_no_majority_all_agree_upon_the_same_ensemble() {
+        assert_eq!(goes_to(7, &[(7, 0), (9, 0), (9, 0)]), Some(9));
+        assert_eq!(goes_to(9, &[(7, 0), (7, 0), (9, 0)]), None);
+        assert_eq!(goes_to(7, &[(7, 0), (9, 0), (ABSENT, 0)]), None, "one may decide it");
+        assert_eq!(goes_to(7, &[(7, 0), (9, 3), (9, 0)]), None, "a leader has a majority");
+        assert_eq!(goes_to(5, &[(5, 0), (7, 0), (7, 0), (9, 0)]), Some(7));
+        assert_eq!(goes_to(9, &[(5, 0), (5, 0), (7, 0), (7, 0)]), Some(7));
+    }
 }

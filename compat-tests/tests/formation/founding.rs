@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::is_thorough;
-use crate::rig::Rig;
+use crate::rig::{FORMATION_TIMEOUT, Rig};
 use crate::support::say;
 use crate::tree::{has_all, same_trees};
 
@@ -15,11 +15,14 @@ const ORDERS: [[usize; 3]; 6] = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3,
 pub(crate) fn written(rig: &Rig, name: &str) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for number in rig.running() {
-        let mut client = rig.client(number)?;
         let path = format!("/{name}-{number}");
-        client.create(&path, path.as_bytes(), 0)?;
+        rig.ask(number, |client| {
+            if client.get(&path)?.is_none() {
+                client.create(&path, path.as_bytes(), 0)?;
+            }
+            Ok(())
+        })?;
         paths.push(path);
-        client.close()?;
     }
     Ok(paths)
 }
@@ -79,6 +82,24 @@ pub(crate) fn two_of_three() -> Result<()> {
     Ok(())
 }
 
+/// The first server comes when the others have just decided, or not, to found an ensemble without it.
+pub(crate) fn last_moment() -> Result<()> {
+    let steps: Vec<u64> =
+        if is_thorough() { (0..24).map(|step| 4_700 + step * 25).collect() } else { vec![4_900] };
+    for servers in [3, 4] {
+        for after_ms in &steps {
+            let mut rig = Rig::new(servers)?;
+            let others: Vec<usize> = rig.all().into_iter().skip(1).collect();
+            rig.start_all(&others)?;
+            rig.await_words(2, "looking for the ensemble", FORMATION_TIMEOUT)?;
+            std::thread::sleep(Duration::from_millis(*after_ms));
+            rig.start(1)?;
+            check(&mut rig).with_context(|| format!("{servers} servers, {after_ms} ms"))?;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn restarted() -> Result<()> {
     let mut rig = formed(3)?;
     let mut paths = Vec::new();
@@ -101,16 +122,20 @@ pub(crate) fn restarted() -> Result<()> {
     Ok(())
 }
 
-/// Steps at which somebody is killed, after the start, in milliseconds.
+/// What a server says when it begins to look for the others.
+const RUNS: &str = "serves ZooKeeper clients";
+
+/// Milliseconds after [`RUNS`] at which somebody is killed.
 fn steps_ms(usual: &[u64]) -> Vec<u64> {
     if is_thorough() { (0..40).map(|step| step * 50).collect() } else { usual.to_vec() }
 }
 
 pub(crate) fn killed() -> Result<()> {
     for victim in 1..=3_usize {
-        for after_ms in steps_ms(&[60, 150, 260, 420]) {
+        for after_ms in steps_ms(&[0, 60, 150, 350]) {
             let mut rig = Rig::new(3)?;
             rig.start_all(&[1, 2, 3])?;
+            rig.await_words(victim, RUNS, FORMATION_TIMEOUT)?;
             std::thread::sleep(Duration::from_millis(after_ms));
             rig.kill(victim)?;
             let was = rig.said(victim)?.contains("member ");
@@ -129,8 +154,9 @@ pub(crate) fn killed() -> Result<()> {
 pub(crate) fn all_killed() -> Result<()> {
     let mut rig = Rig::new(3)?;
     let mut members = 0;
-    for (round, after_ms) in steps_ms(&[80, 130, 180, 230, 300, 400]).into_iter().enumerate() {
+    for (round, after_ms) in steps_ms(&[0, 60, 130, 210, 300]).into_iter().enumerate() {
         rig.start_all(&[1, 2, 3])?;
+        rig.await_words(1, RUNS, FORMATION_TIMEOUT)?;
         std::thread::sleep(Duration::from_millis(after_ms));
         let order = ORDERS.get(round % ORDERS.len()).context("an order")?;
         for number in order {

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         &[
             ("three_servers_form_an_ensemble_in_any_order", founding::any_order),
             ("two_of_three_found_an_ensemble_and_the_third_joins", founding::two_of_three),
+            ("a_server_that_comes_at_the_last_moment_belongs_to_it", founding::last_moment),
             ("an_ensemble_that_is_restarted_as_a_whole_loses_nothing", founding::restarted),
             ("killed_while_it_is_founded_there_is_one_ensemble", founding::killed),
             ("all_killed_while_it_is_founded_there_is_one_ensemble", founding::all_killed),

@@ -136,9 +136,8 @@ pub(crate) fn other_addresses() -> Result<()> {
         // Clients are shown where the servers are.
         let deadline = now() + Duration::from_secs(10);
         loop {
-            let mut client = rig.client(1)?;
-            let (shown, _) = client.get("/zookeeper/config")?.context("no configuration")?;
-            client.close()?;
+            let shown = rig.ask(1, |client| client.get("/zookeeper/config"))?;
+            let (shown, _) = shown.context("no configuration")?;
             let shown = String::from_utf8_lossy(&shown).into_owned();
             let line = rig.setting(2, "server.2")?;
             let (quorum, _) = line.split_once(';').context("a client port")?;

@@ -406,10 +406,40 @@ impl Rig {
             .with_context(|| format!("a session at server {number}"))
     }
 
+    /// Has a new session at a server do something. A busy machine may make servers lose their leader for a
+    /// moment; they close connections then, as they should, and what was asked is asked again.
+    pub(crate) fn ask<T>(
+        &self,
+        number: usize,
+        what: impl Fn(&mut Client) -> Result<T>,
+    ) -> Result<T> {
+        let deadline = now() + ASK_TIMEOUT;
+        loop {
+            let asked = self.client(number).and_then(|mut client| {
+                let answer = what(&mut client)?;
+                client.close()?;
+                Ok(answer)
+            });
+            match asked {
+                Err(error) if is_lost(&error) && now() < deadline => std::thread::sleep(PAUSE),
+                asked => return asked,
+            }
+        }
+    }
+
     /// A session that goes on at another server.
     pub(crate) fn moved(&self, number: usize, session: &Session) -> Result<Option<Client>> {
         Client::attach_at(self.address(number), session)
     }
+}
+
+/// How long a server may have no leader, in the middle of an ensemble that is well.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether all that went wrong is that the server closed the connection.
+fn is_lost(error: &anyhow::Error) -> bool {
+    let text = error.root_cause().to_string();
+    ["the server closed the connection", "the handshake is not answered"].contains(&text.as_str())
 }
 
 /// Timeout of sessions: longer than any test takes.

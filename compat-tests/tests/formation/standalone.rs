@@ -90,9 +90,8 @@ pub(crate) fn becomes_first() -> Result<()> {
 fn await_votes(rig: &mut Rig) -> Result<()> {
     let deadline = now() + Duration::from_secs(10);
     loop {
-        let mut client = rig.client(1)?;
-        let (shown, _) = client.get("/zookeeper/config")?.context("no configuration")?;
-        client.close()?;
+        let shown = rig.ask(1, |client| client.get("/zookeeper/config"))?;
+        let (shown, _) = shown.context("no configuration")?;
         let shown = String::from_utf8_lossy(&shown).into_owned();
         if shown.matches(":participant").count() == 3 {
             return Ok(());

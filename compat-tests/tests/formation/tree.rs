@@ -23,25 +23,24 @@ pub(crate) fn sync(client: &mut Client) -> Result<()> {
 
 /// The tree of a server, as new as the leader's.
 pub(crate) fn tree_of(rig: &Rig, number: usize) -> Result<Tree> {
-    let mut client = rig.client(number)?;
-    sync(&mut client)?;
-    let mut tree = Tree::new();
-    let mut pending = vec![String::new()];
-    while let Some(path) = pending.pop() {
-        let shown = if path.is_empty() { "/" } else { &path };
-        let Some((data, stat)) = client.get(shown)? else { continue };
-        let list = client.call(OpCode::GetChildren2, &watchless(shown))?;
-        if !list.is(ErrorCode::NoNode) {
-            let children: GetChildren2Reply = list.body()?;
-            let names = children.children.unwrap_or_default().into_iter().flatten();
-            pending.extend(
-                names.filter(|name| name != "zookeeper").map(|name| format!("{path}/{name}")),
-            );
+    rig.ask(number, |client| {
+        sync(client)?;
+        let mut tree = Tree::new();
+        let mut pending = vec![String::new()];
+        while let Some(path) = pending.pop() {
+            let shown = if path.is_empty() { "/" } else { &path };
+            let Some((data, stat)) = client.get(shown)? else { continue };
+            let list = client.call(OpCode::GetChildren2, &watchless(shown))?;
+            if !list.is(ErrorCode::NoNode) {
+                let children: GetChildren2Reply = list.body()?;
+                let names = children.children.unwrap_or_default().into_iter().flatten();
+                let names = names.filter(|name| name != "zookeeper");
+                pending.extend(names.map(|name| format!("{path}/{name}")));
+            }
+            tree.insert(shown.to_owned(), (data, stat));
         }
-        tree.insert(shown.to_owned(), (data, stat));
-    }
-    client.close()?;
-    Ok(tree)
+        Ok(tree)
+    })
 }
 
 /// Fails unless all running servers hold the same; gives what.

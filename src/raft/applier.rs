@@ -7,27 +7,31 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
 
 use super::fault::Fault;
 use super::members;
 use super::shared::Shared;
 use super::snapshot::{self, Received};
 use super::types::{
-    Entry, LogId, Membership, StoredMembership, TypeConfig, decode_log_id,
+    Entry, LogId, Membership, StoredMembership, TypeConfig, decode_lanes, decode_log_id,
     decode_stored_membership, encode_lanes, encode_log_id, encode_stored_membership,
 };
 use crate::config::limits::APPLY_BATCH_ENTRIES_MAX;
 use crate::replica::Decided;
 use crate::store::TreeStore;
-use crate::tree::{Draft, Lanes, Origin, Proposal, Refusal, Write, apply};
+use crate::tree::{Draft, Lanes, Origin, Proposal, Refusal, Tree, Write, apply};
 
 /// Names under which the tree's store keeps what has been applied to it.
-pub(super) const APPLIED: &str = "applied";
-pub(super) const MEMBERSHIP: &str = "membership";
-pub(super) const LANES: &str = "lanes";
+const APPLIED: &str = "applied";
+const MEMBERSHIP: &str = "membership";
+const LANES: &str = "lanes";
+
+/// What openraft calls the description of a snapshot.
+pub(super) type Meta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
 /// What openraft calls the data of a snapshot.
 pub(super) enum Image {
@@ -47,15 +51,8 @@ pub(super) struct Applier {
 impl Applier {
     /// Goes on where the store ended.
     pub(super) fn new(shared: Arc<Shared>) -> io::Result<Applier> {
-        let store = &shared.tree;
-        let applied = match store.state(APPLIED)? {
-            Some(mut bytes) => decode_log_id(&mut bytes)?,
-            None => None,
-        };
-        let membership = match store.state(MEMBERSHIP)? {
-            Some(bytes) => decode_stored_membership(bytes)?,
-            None => StoredMembership::default(),
-        };
+        let Meta { last_log_id: applied, last_membership: membership } =
+            meta_of(|name| Ok(shared.tree.state(name)?))?;
         // Whoever waits for what is here already must not wait for the next write.
         shared.applied.send_replace(applied.map_or(0, |id| id.index));
         Ok(Applier { shared, applied, membership })
@@ -135,6 +132,22 @@ impl Applier {
     }
 }
 
+/// How far an image is, by the values that were committed with it under their names.
+pub(super) fn meta_of(state: impl Fn(&str) -> io::Result<Option<Bytes>>) -> io::Result<Meta> {
+    let applied = state(APPLIED)?.map(|mut bytes| decode_log_id(&mut bytes)).transpose()?;
+    let membership = state(MEMBERSHIP)?.map(decode_stored_membership).transpose()?;
+    let last_membership = membership.unwrap_or_default();
+    Ok(Meta { last_log_id: applied.flatten(), last_membership })
+}
+
+/// Takes the lanes in from the store.
+pub(super) fn restore_lanes(tree: &mut Tree, store: &TreeStore) -> io::Result<()> {
+    if let Some(lanes) = store.state(LANES)? {
+        tree.restore_lanes(decode_lanes(lanes)?);
+    }
+    Ok(())
+}
+
 /// Whether the members are those of an ensemble, with other leaders than this one.
 fn is_ensemble(membership: &Membership) -> bool {
     membership.nodes().any(|(_, member)| !member.line.is_empty())
@@ -195,16 +208,11 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Flusher {
-        let meta =
-            SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        let meta = Meta { last_log_id: self.applied, last_membership: self.membership.clone() };
         Flusher { store: self.shared.tree.clone(), fault: self.shared.fault.clone(), meta }
     }
 
-    async fn install_snapshot(
-        &mut self,
-        meta: &openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
-        image: Image,
-    ) -> io::Result<()> {
+    async fn install_snapshot(&mut self, meta: &Meta, image: Image) -> io::Result<()> {
         let Image::Received(received) = image else {
             // What was flushed here is here.
             return Ok(());
@@ -222,14 +230,8 @@ impl RaftStateMachine<TypeConfig> for Applier {
     async fn get_current_snapshot(
         &mut self,
     ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, Image>>> {
-        let Some(mut applied) = self.shared.tree.flushed_state(APPLIED)? else { return Ok(None) };
-        let last_log_id = decode_log_id(&mut applied)?;
-        let last_membership = match self.shared.tree.flushed_state(MEMBERSHIP)? {
-            Some(bytes) => decode_stored_membership(bytes)?,
-            None => StoredMembership::default(),
-        };
-        let meta = SnapshotMeta { last_log_id, last_membership };
-        Ok(Some(Snapshot { meta, snapshot: Image::Flushed }))
+        let meta = meta_of(|name| Ok(self.shared.tree.flushed_state(name)?))?;
+        Ok(meta.last_log_id.map(|_| Snapshot { meta, snapshot: Image::Flushed }))
     }
 }
 
@@ -237,7 +239,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 pub(super) struct Flusher {
     store: TreeStore,
     fault: Fault,
-    meta: openraft::type_config::alias::SnapshotMetaOf<TypeConfig>,
+    meta: Meta,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Flusher {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::peers::{Caller, unexpected};
 use super::shared::Shared;
-use super::wire::{Answer, Ask, Greeting, Purpose};
+use super::wire::{Answer, Ask, Purpose};
 
 /// How long the leader may take to answer.
 const ANSWER_MS: u64 = 2_000;
@@ -22,7 +22,7 @@ const PAUSE_MS: u64 = 20;
 
 /// A leader, and the way to ask it.
 pub(super) struct AskLeader {
-    caller: Option<(u64, String, Caller)>,
+    caller: Option<(u64, Caller)>,
 }
 
 impl AskLeader {
@@ -39,16 +39,12 @@ impl AskLeader {
     ) -> io::Result<Answer> {
         let line = shared.line_of(node).ok_or(io::ErrorKind::NotFound)?;
         // A server's line changes when it was standalone, or moved.
-        let is_same = |(known, at, _): &(u64, String, Caller)| *known == node && *at == line;
+        let is_same = |(known, caller): &(u64, Caller)| *known == node && caller.line() == line;
         if !self.caller.as_ref().is_some_and(is_same) {
-            let identity = shared.identity()?;
-            let purpose = Purpose::Questions;
-            let (cluster, from) = (identity.cluster, identity.node);
-            let greeting = Greeting { purpose, cluster, from, to: node };
-            let caller = Caller::new(&line, greeting);
-            self.caller = Some((node, line, caller));
+            let greeting = shared.identity()?.greeting(Purpose::Questions, node);
+            self.caller = Some((node, Caller::new(&line, greeting)));
         }
-        let Some((_, _, caller)) = &mut self.caller else {
+        let Some((_, caller)) = &mut self.caller else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         caller.call(ask, Duration::from_millis(ANSWER_MS)).await

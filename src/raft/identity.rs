@@ -1,11 +1,14 @@
 //! Which ensemble a server's data belongs to and under which name, kept beside the log.
 
+use std::io;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::sync::oneshot;
 
 use super::INCARNATION_BITS;
-use super::types::{Unreadable, unreadable};
-use crate::store::{LogStore, StoreError};
+use super::log_store::durably;
+use super::types::unreadable;
+use super::wire::{Greeting, Purpose};
+use crate::store::LogStore;
 
 /// Names under which the log's store keeps what this file is about.
 const IDENTITY: &str = "identity";
@@ -20,6 +23,13 @@ pub(super) struct Identity {
     pub(super) node: u64,
 }
 
+impl Identity {
+    /// How this server greets another one, as a member.
+    pub(super) fn greeting(self, purpose: Purpose, to: u64) -> Greeting {
+        Greeting { purpose, cluster: self.cluster, from: self.node, to }
+    }
+}
+
 /// The server's id (`myid`) in the name of a node.
 pub(super) fn server_id(node: u64) -> u64 {
     node >> INCARNATION_BITS
@@ -31,32 +41,15 @@ pub(super) fn first_node(my_id: u64) -> u64 {
 }
 
 /// The identity of this server, if its data has one.
-pub(super) fn read(log: &LogStore) -> Result<Option<Identity>, IdentityError> {
+pub(super) fn read(log: &LogStore) -> io::Result<Option<Identity>> {
     let Some(mut bytes) = log.state(IDENTITY)? else { return Ok(None) };
     let short = |_| unreadable("identity", "it ends too early");
     let cluster = bytes.try_get_u64().map_err(short)?;
     Ok(Some(Identity { cluster, node: bytes.try_get_u64().map_err(short)? }))
 }
 
-/// Why what is kept could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum IdentityError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the log's writer has stopped")]
-    Gone,
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-}
-
-impl From<IdentityError> for std::io::Error {
-    fn from(error: IdentityError) -> std::io::Error {
-        std::io::Error::other(error)
-    }
-}
-
 /// Keeps the identity; it lasts when this returns.
-pub(super) async fn write(log: &LogStore, identity: Identity) -> Result<(), IdentityError> {
+pub(super) async fn write(log: &LogStore, identity: Identity) -> io::Result<()> {
     let mut bytes = BytesMut::new();
     bytes.put_u64(identity.cluster);
     bytes.put_u64(identity.node);
@@ -64,7 +57,7 @@ pub(super) async fn write(log: &LogStore, identity: Identity) -> Result<(), Iden
 }
 
 /// The number of this start, above that of every start before.
-pub(super) async fn next_boot(log: &LogStore, wall_ms: i64) -> Result<u64, IdentityError> {
+pub(super) async fn next_boot(log: &LogStore, wall_ms: i64) -> io::Result<u64> {
     let last = match log.state(BOOT)? {
         Some(mut bytes) => {
             bytes.try_get_u64().map_err(|_| unreadable("boot", "it ends too early"))?
@@ -72,17 +65,48 @@ pub(super) async fn next_boot(log: &LogStore, wall_ms: i64) -> Result<u64, Ident
         None => 0,
     };
     let boot = (last + 1).max(wall_ms.max(0) as u64);
-    put(log, BOOT, Bytes::copy_from_slice(&boot.to_be_bytes())).await?;
+    note_boot(log, boot).await?;
     Ok(boot)
 }
 
 /// Makes the number of the next start higher than this one.
-pub(super) async fn note_boot(log: &LogStore, boot: u64) -> Result<(), IdentityError> {
+pub(super) async fn note_boot(log: &LogStore, boot: u64) -> io::Result<()> {
     put(log, BOOT, Bytes::copy_from_slice(&boot.to_be_bytes())).await
 }
 
-async fn put(log: &LogStore, name: &'static str, value: Bytes) -> Result<(), IdentityError> {
-    let (done, finished) = oneshot::channel();
-    log.put_state(name, value, Box::new(move |result| drop(done.send(result))));
-    Ok(finished.await.map_err(|_| IdentityError::Gone)??)
+async fn put(log: &LogStore, name: &'static str, value: Bytes) -> io::Result<()> {
+    durably(|done| log.put_state(name, value, done)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn every_start_has_a_higher_number_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Store::open(dir.path(), None).unwrap().log;
+        assert_eq!(next_boot(&log, 5_000).await.unwrap(), 5_000);
+        assert_eq!(next_boot(&log, 9_000).await.unwrap(), 9_000);
+        assert_eq!(next_boot(&log, 4_000).await.unwrap(), 9_001);
+        assert_eq!(next_boot(&log, -1).await.unwrap(), 9_002);
+        // What the ensemble knows of a start before the disk was lost.
+        note_boot(&log, 20_000).await.unwrap();
+        assert_eq!(next_boot(&log, 9_500).await.unwrap(), 20_001);
+    }
+
+    #[tokio::test]
+    async fn an_identity_lasts() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity { cluster: 7, node: first_node(3) + 9 };
+        {
+            let log = Store::open(dir.path(), None).unwrap().log;
+            assert_eq!(read(&log).unwrap(), None);
+            write(&log, identity).await.unwrap();
+        }
+        let log = Store::open(dir.path(), None).unwrap().log;
+        assert_eq!(read(&log).unwrap(), Some(identity));
+        assert_eq!(server_id(identity.node), 3);
+    }
 }

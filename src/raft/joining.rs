@@ -23,7 +23,7 @@ use super::identity::{Identity, first_node, server_id};
 use super::peers::{Caller, introduction, unexpected};
 use super::shared::Shared;
 use super::wire::{Answer, Ask};
-use crate::config::{EnsembleConfig, Role};
+use crate::config::{EnsembleConfig, Role, ServerList};
 
 /// How long a server may take to answer what it is.
 const ANSWER_MS: u64 = 1_000;
@@ -50,8 +50,7 @@ pub(super) struct Place {
 
 /// The servers of a configuration as text; two servers agree about them if they have the same.
 pub(super) fn servers_text(config: &EnsembleConfig) -> String {
-    let line = |(id, spec)| format!("server.{id}={spec}\n");
-    config.servers.iter().map(line).collect()
+    ServerList { version: 0, ..config.list() }.to_string()
 }
 
 /// What a server said that it is.
@@ -63,7 +62,7 @@ pub(super) struct Said {
 
 /// Asks a server one thing.
 async fn ask(line: &str, ask: &Ask, limit_ms: u64) -> io::Result<Answer> {
-    Caller::new(line, introduction(0)).call(ask, Duration::from_millis(limit_ms)).await
+    Caller::new(line, introduction()).call(ask, Duration::from_millis(limit_ms)).await
 }
 
 /// What the other servers of the configuration are, of those that answer.
@@ -321,22 +320,28 @@ pub(super) fn spawn_telling(shared: &Arc<Shared>, cluster: u64) {
     });
 }
 
+/// A configuration of so many servers, for the first of them.
+#[cfg(test)]
+pub(super) fn config_of(servers: u64) -> EnsembleConfig {
+    let line = |id: u64| (id, format!("s{id}:2888:3888").parse().unwrap());
+    EnsembleConfig {
+        my_id: 1,
+        servers: (1..=servers).map(line).collect(),
+        version: 0,
+        init_limit_ticks: 10,
+        sync_limit_ticks: 5,
+        listen_on_all_addresses: false,
+        standalone_enabled: true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Where a server goes that belongs to `own`, of as many as the others and itself.
     fn goes_to(own: u64, others: &[(u64, u64)]) -> Option<u64> {
-        let line = |id: u64| (id, format!("s{id}:2888:3888").parse().unwrap());
-        let config = EnsembleConfig {
-            my_id: 1,
-            servers: (1..=others.len() as u64 + 1).map(line).collect(),
-            version: 0,
-            init_limit_ticks: 10,
-            sync_limit_ticks: 5,
-            listen_on_all_addresses: false,
-            standalone_enabled: true,
-        };
+        let config = config_of(others.len() as u64 + 1);
         let said = |(cluster, leader): &(u64, u64)| Said { cluster: *cluster, leader: *leader };
         let others = (2..).zip(others.iter().map(said)).filter(|(_, said)| said.cluster != ABSENT);
         elsewhere(&config, own, &others.collect())

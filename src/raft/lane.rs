@@ -20,8 +20,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::peers::greet;
 use super::proposer::Queued;
-use super::shared::{Leader, Shared};
-use super::wire::{Greeting, Purpose, put_submission};
+use super::shared::{Leader, Shared, rejected};
+use super::wire::{Purpose, put_submission};
 use crate::config::limits::{LANE_FRAME_BYTES_MAX, LANE_SUBMISSIONS_MAX};
 use crate::tree::Submission;
 
@@ -187,6 +187,7 @@ impl Lane {
 
 /// Hands submissions over to whoever leads, for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
+    shared.has_joined().await;
     let Some(mut leader) = shared.leader_changes() else { return };
     loop {
         let Some(now) = shared.leader() else {
@@ -214,6 +215,7 @@ async fn propose_here(shared: &Shared, leader: Leader) -> std::io::Result<()> {
     let lane = &shared.lane;
     let attempt = lane.begin();
     let rejections = shared.rejections();
+    let mut watched = shared.watch_rejections();
     loop {
         match lane.next(attempt, LANE_FRAME_BYTES_MAX) {
             Next::Submissions(submissions) => {
@@ -227,7 +229,7 @@ async fn propose_here(shared: &Shared, leader: Leader) -> std::io::Result<()> {
             Next::Rewound => return Ok(()),
             Next::Nothing => tokio::select! {
                 () = lane.wake.notified() => {}
-                () = shared.rejected(rejections) => return Ok(()),
+                () = rejected(&mut watched, rejections) => return Ok(()),
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
             },
         }
@@ -241,13 +243,7 @@ async fn propose_here(shared: &Shared, leader: Leader) -> std::io::Result<()> {
 async fn hand_over(shared: &Shared, leader: Leader) -> std::io::Result<()> {
     let Some(mut changes) = shared.leader_changes() else { return Ok(()) };
     let Some(line) = shared.line_of(leader.node) else { return Ok(()) };
-    let identity = shared.identity()?;
-    let greeting = Greeting {
-        purpose: Purpose::Lane,
-        cluster: identity.cluster,
-        from: identity.node,
-        to: leader.node,
-    };
+    let greeting = shared.identity()?.greeting(Purpose::Lane, leader.node);
     let mut stream = tokio::select! {
         stream = greet(&line, &greeting) => stream?,
         _ = changes.changed() => return Ok(()),

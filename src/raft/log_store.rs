@@ -26,7 +26,7 @@ use super::types::{
 };
 use crate::clock::Stopwatch;
 use crate::replica::Replica;
-use crate::store::LogStore;
+use crate::store::{Done, LogStore, StoreError};
 
 /// Names under which the store keeps what belongs to the log.
 pub(super) const VOTE: &str = "vote";
@@ -260,16 +260,9 @@ impl RaftLog {
         }
     }
 
-    /// Waits until the store has done what `begin` asks of it.
-    async fn durably(
-        &self,
-        begin: impl FnOnce(Box<dyn FnOnce(Result<(), crate::store::StoreError>) + Send>),
-    ) -> io::Result<()> {
-        let (done, finished) = oneshot::channel();
-        begin(Box::new(move |result| drop(done.send(result))));
-        let result =
-            finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))?;
-        Ok(result.inspect_err(|error| self.fault.raise(error))?)
+    /// As [`durably`]; a fault of the disk stops the server.
+    async fn durably(&self, begin: impl FnOnce(Done)) -> io::Result<()> {
+        durably(begin).await.inspect_err(|error| self.fault.raise(error))
     }
 
     fn log_id_of(&self, name: &'static str) -> io::Result<Option<LogId>> {
@@ -278,6 +271,13 @@ impl RaftLog {
             None => Ok(None),
         }
     }
+}
+
+/// Waits until the store has done what `begin` asks of it.
+pub(super) async fn durably(begin: impl FnOnce(Done)) -> io::Result<()> {
+    let (done, finished) = oneshot::channel();
+    begin(Box::new(move |result| drop(done.send(result))));
+    Ok(finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))??)
 }
 
 /// Whether an entry has one submission, and not a large one.
@@ -369,7 +369,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
             return Ok(());
         };
         let (tail, fault) = (Arc::clone(&self.tail), self.fault.clone());
-        let done = move |result: Result<(), crate::store::StoreError>| {
+        let done = move |result: Result<(), StoreError>| {
             match &result {
                 Ok(()) => {
                     let mut tail = tail.lock();

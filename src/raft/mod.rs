@@ -110,12 +110,6 @@ pub enum StartError {
     Listen { host: String, port: u16, error: std::io::Error },
 }
 
-impl From<identity::IdentityError> for StartError {
-    fn from(error: identity::IdentityError) -> StartError {
-        StartError::Io(error.into())
-    }
-}
-
 /// The ensemble does not take submissions any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the server is stopping")]
@@ -257,8 +251,6 @@ impl Ensemble {
             let shared = Arc::clone(shared);
             self.tasks.lock().push(tokio::spawn(peer_server::serve(shared, listener)));
         }
-        let limit_ms = u64::from(config.tick_time_ms) * u64::from(members.sync_limit_ticks);
-        let limit = Duration::from_millis(limit_ms);
         let fault = shared.fault.clone();
         self.tasks.lock().extend([
             tokio::spawn(async move {
@@ -268,11 +260,11 @@ impl Ensemble {
             }),
             tokio::spawn(barrier::run(Arc::clone(shared))),
             tokio::spawn(barrier::relay_touches(Arc::clone(shared))),
-            tokio::spawn(oversee::run(Arc::clone(shared), limit, config.read_only_mode)),
+            tokio::spawn(oversee::run(Arc::clone(shared), config.read_only_mode)),
             tokio::spawn(oversee::keep_members(Arc::clone(shared))),
             tokio::spawn(joining::watch_strangers(Arc::clone(shared))),
-            tokio::spawn(hand_over(Arc::clone(shared))),
-            tokio::spawn(serve(Arc::clone(shared))),
+            tokio::spawn(lane::run(Arc::clone(shared))),
+            tokio::spawn(oversee::open(Arc::clone(shared))),
         ]);
         Ok(())
     }
@@ -381,6 +373,12 @@ impl Ensemble {
         *self.shared.serving.borrow()
     }
 
+    /// Whether a leader was heard of lately enough, at this time on the monotonic clock, for a client to
+    /// be answered.
+    pub fn is_in_touch(&self, now_ms: i64) -> bool {
+        self.shared.is_in_touch(now_ms)
+    }
+
     /// Whether it is for this server to end sessions and to reap nodes.
     fn is_in_charge(&self) -> bool {
         self.shared.config.is_none() || self.shared.is_leading()
@@ -398,8 +396,8 @@ impl Ensemble {
 
     /// Has the log purged but for what a server may need that was away for a moment.
     async fn purge(&self) {
-        let (Some(raft), true) = (self.shared.raft(), self.has_others()) else { return };
         let Some(index) = self.volume.take_before(LOG_KEPT_BYTES) else { return };
+        let (Some(raft), true) = (self.shared.raft(), self.has_others()) else { return };
         if let Err(error) = raft.trigger().purge_log(index).await {
             tracing::warn!("the log could not be purged: {error}");
         }
@@ -435,20 +433,6 @@ impl Ensemble {
     }
 }
 
-/// Hands submissions over to whoever leads.
-async fn hand_over(shared: Arc<Shared>) {
-    shared.has_joined().await;
-    lane::run(shared).await;
-}
-
-/// Serves clients whenever that may be.
-async fn serve(shared: Arc<Shared>) {
-    shared.has_joined().await;
-    if let Err(error) = oversee::open(shared).await {
-        tracing::debug!("not serving any more: {error}");
-    }
-}
-
 /// Warns of syncs that took longer than `threshold_ms`, and counts them.
 fn slow_syncs(threshold_ms: u64, replica: &Arc<Replica>, clock: Clock) -> SyncObserver {
     let replica = Arc::clone(replica);
@@ -478,9 +462,7 @@ fn load(store: &TreeStore) -> Result<Tree, StartError> {
         store.commit(&changes, &[])?;
         tree.absorb(&changes);
     }
-    if let Some(lanes) = store.state(applier::LANES)? {
-        tree.restore_lanes(types::decode_lanes(lanes).map_err(std::io::Error::from)?);
-    }
+    applier::restore_lanes(&mut tree, store)?;
     Ok(tree)
 }
 

@@ -47,17 +47,9 @@ pub(super) struct Network {
 
 impl Network {
     fn peer(&self, target: u64, member: &Member) -> Peer {
-        let greeting = Greeting {
-            purpose: Purpose::Questions,
-            cluster: self.identity.cluster,
-            from: self.identity.node,
-            to: target,
-        };
         let line = self.lines.get(&server_id(target)).unwrap_or(&member.line);
         Peer {
-            line: line.clone(),
-            greeting: greeting.clone(),
-            caller: Caller::new(line, greeting),
+            caller: Caller::new(line, self.identity.greeting(Purpose::Questions, target)),
             snapshots: Arc::clone(&self.snapshots),
         }
     }
@@ -73,8 +65,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 /// One other server.
 pub(super) struct Peer {
-    line: String,
-    greeting: Greeting,
     caller: Caller,
     snapshots: Arc<SnapshotSource>,
 }
@@ -252,13 +242,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let greeting = Greeting { purpose: Purpose::Snapshot, ..self.greeting.clone() };
+        let line = self.caller.line();
+        let greeting = Greeting { purpose: Purpose::Snapshot, ..self.caller.greeting().clone() };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = snapshot::send(&self.snapshots, &self.line, &greeting, vote) => match sent {
+            sent = snapshot::send(&self.snapshots, line, &greeting, vote) => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
                 Err(error) => {
-                    tracing::warn!("a snapshot did not reach {}: {error}", self.line);
+                    tracing::warn!("a snapshot did not reach {line}: {error}");
                     if error.kind() == io::ErrorKind::Other {
                         // It has no room, say; that does not change at once.
                         tokio::time::sleep(Duration::from_millis(REFUSED_PAUSE_MS)).await;

@@ -13,6 +13,7 @@ use super::Role;
 use super::identity;
 use super::members;
 use super::shared::{Shared, is_observer};
+use super::snapshot;
 use crate::replica::Closing;
 
 /// How often the leader is looked for.
@@ -30,8 +31,9 @@ const READ_ONLY_MS: i64 = 2_000;
 const SHORT_SILENCE_MS: i64 = 1_000;
 
 /// Looks after it, for ever.
+///
 /// `may_read_only`: clients that ask for it may read what there is, where there is no leader.
-pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: bool) {
+pub(super) async fn run(shared: Arc<Shared>, may_read_only: bool) {
     shared.has_joined().await;
     let patience_ms = READ_ONLY_MS.max(shared.tick.as_millis() as i64);
     loop {
@@ -39,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, limit: Duration, may_read_only: boo
         shared.set_leading(shared.role() == Role::Leader && !shared.is_gathering());
         let silence_ms = shared.since_contact_ms();
         if *shared.serving.borrow() {
-            if silence_ms > limit.as_millis() as i64 {
+            if silence_ms > shared.silence_max_ms {
                 tracing::warn!("no leader for {silence_ms} ms: closing all client connections");
                 shared.serving.send_replace(false);
                 close_silent(&shared, i64::MAX);
@@ -112,22 +114,32 @@ async fn is_from_the_past(shared: &Shared) -> io::Result<bool> {
 }
 
 /// Begins to serve whenever everything is here, for ever.
-pub(super) async fn open(shared: Arc<Shared>) -> io::Result<()> {
+pub(super) async fn open(shared: Arc<Shared>) {
+    shared.has_joined().await;
+    if let Err(error) = open_again_and_again(&shared).await {
+        tracing::debug!("not serving any more: {error}");
+    }
+}
+
+async fn open_again_and_again(shared: &Shared) -> io::Result<()> {
     let mut serving = shared.serving.subscribe();
     loop {
         serving.wait_for(|serving| !serving).await.map_err(io::Error::other)?;
-        await_leader(&shared).await;
+        await_leader(shared).await;
         shared.barrier().await?;
-        await_vote(&shared).await;
-        if is_from_the_past(&shared).await? {
+        await_vote(shared).await;
+        if is_from_the_past(shared).await? {
             return Ok(());
+        }
+        if let Err(error) = snapshot::discard(shared).await {
+            tracing::warn!("what arrived of a snapshot stays on disk: {error}");
         }
         if shared.role() == Role::Leader {
             shared.note_contact();
         }
         if shared.read_only.send_replace(false) {
             // They come again, and find a server that writes.
-            close_silent(&shared, i64::MAX);
+            close_silent(shared, i64::MAX);
         }
         tracing::info!("serving as {}", shared.role().name());
         shared.serving.send_replace(true);

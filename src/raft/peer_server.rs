@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::identity::{self, Identity, server_id};
 use super::proposer::Queued;
-use super::shared::{Leader, Shared};
+use super::shared::{Leader, Shared, rejected};
 use super::types::TypeConfig;
 use super::wire::{Answer, Ask, Greeting, Purpose, submissions};
 use super::{RaftHandle, joining, members, reconfig, snapshot};
@@ -288,6 +288,7 @@ async fn lane(shared: &Shared, mut stream: PeerStream, from: u64) -> io::Result<
     let raft = shared.raft_or_error()?;
     let Some(mut changes) = shared.leader_changes() else { return Ok(()) };
     let rejections = shared.rejections();
+    let mut watched = shared.watch_rejections();
     loop {
         if !raft.is_leader() {
             return Err(io::Error::other("this server does not lead"));
@@ -306,7 +307,7 @@ async fn lane(shared: &Shared, mut stream: PeerStream, from: u64) -> io::Result<
                     shared.proposals.send(queued).await.map_err(io::Error::other)?;
                 }
             }
-            () = shared.rejected(rejections) => {
+            () = rejected(&mut watched, rejections) => {
                 return Err(io::Error::other("a proposal did not reach the log"));
             }
             changed = changes.changed() => changed?,

@@ -79,6 +79,16 @@ impl Caller {
         Caller { line, greeting, link: None, unanswered: 0, connecting: None }
     }
 
+    /// The line of the server that is asked.
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// How it is greeted.
+    pub(super) fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
     /// Makes sure that there is a connection without unanswered questions.
     pub(super) async fn connect(&mut self) -> io::Result<()> {
         if self.unanswered > 0 {
@@ -144,6 +154,6 @@ impl Drop for Caller {
 }
 
 /// Greets another server as one without a name, to ask what it is.
-pub(super) fn introduction(cluster: u64) -> Greeting {
-    Greeting { purpose: Purpose::Introduction, cluster, from: 0, to: 0 }
+pub(super) fn introduction() -> Greeting {
+    Greeting { purpose: Purpose::Introduction, cluster: 0, from: 0, to: 0 }
 }

@@ -158,7 +158,8 @@ impl Plan {
                 }
                 *node
             } else {
-                let node = next_name(membership, *id, wall_ms);
+                let known = membership.nodes().map(|(node, _)| *node);
+                let node = next_name(known, *id, wall_ms);
                 plan.coming.insert(node, member);
                 node
             };

@@ -10,11 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::identity::{self, Identity};
 use super::joining::{random_number, survey};
-use super::log_store::{PURGED, VOTE};
+use super::log_store::{PURGED, VOTE, durably};
 use super::members::next_name;
 use super::types::{
     Entry, LogId, Member, Membership, Vote, decode_entry, decode_log_id, decode_vote, encode_entry,
@@ -22,7 +21,7 @@ use super::types::{
 };
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Done, LogStore, Store};
+use crate::store::{LogStore, Store};
 
 /// Why there is no new ensemble.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +58,7 @@ pub async fn recover(
 ) -> Result<String, RecoveryError> {
     let ensemble = config.ensemble.as_ref().ok_or(RecoveryError::Standalone)?;
     let log = &store.log;
-    let old = identity::read(log).map_err(io::Error::from)?.ok_or(RecoveryError::NoData)?;
+    let old = identity::read(log)?.ok_or(RecoveryError::NoData)?;
     let others = survey(ensemble).await;
     if let Some((id, _)) = others.iter().find(|(_, said)| said.cluster == old.cluster) {
         return Err(RecoveryError::Alive(*id));
@@ -73,10 +72,7 @@ pub async fn recover(
     let voted_term = voted.map_or(0, |vote| vote.leader_id.term);
     let term = voted_term.max(last.leader_id.term) + 1;
 
-    let known = BTreeMap::from([(old.node, Member::default())]);
-    let known =
-        Membership::new(vec![BTreeSet::from([old.node])], known).map_err(io::Error::other)?;
-    let node = next_name(&known, ensemble.my_id, clock.wall_ms());
+    let node = next_name([old.node].into_iter(), ensemble.my_id, clock.wall_ms());
     let line = ensemble.servers.get(&ensemble.my_id).map(ToString::to_string);
     let member = Member::new(line.unwrap_or_default());
     let alone = Membership::new(vec![BTreeSet::from([node])], BTreeMap::from([(node, member)]));
@@ -87,7 +83,7 @@ pub async fn recover(
     durably(|done| log.append(vec![(last.index + 1, encode_entry(&entry))], done)).await?;
     let vote: Vote = openraft::Vote::new(term, node);
     durably(|done| log.put_state(VOTE, encode_vote(&vote), done)).await?;
-    identity::write(log, identity).await.map_err(io::Error::from)?;
+    identity::write(log, identity).await?;
     Ok(format!(
         "server {} is ensemble {:016x} of its own now, from entry {} on. Start it, then start the \
          others with empty data directories: it takes them in",
@@ -106,11 +102,4 @@ fn last_entry(log: &LogStore) -> io::Result<Option<LogId>> {
     }
     let purged: Option<Bytes> = log.state(PURGED)?;
     Ok(purged.map(|mut bytes| decode_log_id(&mut bytes)).transpose()?.flatten())
-}
-
-/// Waits until the log has done what `begin` asks of it.
-async fn durably(begin: impl FnOnce(Done)) -> io::Result<()> {
-    let (done, finished) = oneshot::channel();
-    begin(Box::new(move |result| drop(done.send(result))));
-    Ok(finished.await.map_err(io::Error::other)??)
 }

@@ -53,6 +53,8 @@ pub(super) struct Shared {
     /// Whether a server that is not configured may look on.
     pub(super) admits_guests: bool,
     pub(super) tick: Duration,
+    /// Milliseconds without a leader after which no client is served; standalone, any number.
+    pub(super) silence_max_ms: i64,
     pub(super) clock: Clock,
     pub(super) fault: Fault,
     pub(super) replica: Arc<Replica>,
@@ -101,10 +103,14 @@ impl Shared {
         (log, tree): (LogStore, TreeStore),
         proposals: mpsc::Sender<Queued>,
     ) -> Shared {
+        let silence_max_ms = config.as_ref().map_or(i64::MAX, |config| {
+            tick.as_millis() as i64 * i64::from(config.sync_limit_ticks)
+        });
         Shared {
             config,
             admits_guests,
             tick,
+            silence_max_ms,
             clock,
             fault,
             replica,
@@ -246,10 +252,9 @@ impl Shared {
         });
     }
 
-    /// Waits until more proposals did not reach the log than these.
-    pub(super) async fn rejected(&self, before: u64) {
-        let mut rejections = self.rejections.subscribe();
-        drop(rejections.wait_for(|count| *count > before).await);
+    /// Counts on: whoever looks again and again does not subscribe each time.
+    pub(super) fn watch_rejections(&self) -> watch::Receiver<u64> {
+        self.rejections.subscribe()
     }
 
     /// Notes that the leader was heard of.
@@ -279,6 +284,12 @@ impl Shared {
         }
         // A new leader has heard of the one before it, and then of those who voted for it.
         self.clock.monotonic_ms() - self.last_contact_ms()
+    }
+
+    /// Whether a leader was heard of lately enough, at this time on the monotonic clock, for clients to be
+    /// answered. A server that stood still finds out here, before its first answer.
+    pub(super) fn is_in_touch(&self, now_ms: i64) -> bool {
+        now_ms - self.last_contact_ms() <= self.silence_max_ms
     }
 
     /// Whether nobody votes but this server.
@@ -314,6 +325,11 @@ impl Shared {
     }
 }
 
+/// Waits until more proposals did not reach the log than these.
+pub(super) async fn rejected(rejections: &mut watch::Receiver<u64>, before: u64) {
+    drop(rejections.wait_for(|count| *count > before).await);
+}
+
 /// Tells of changes of the leader.
 pub(super) struct LeaderChanges(WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>);
 
@@ -332,4 +348,23 @@ impl LeaderChanges {
 pub(super) fn is_observer(line: &str) -> bool {
     let spec = line.parse::<crate::config::ServerSpec>();
     spec.is_ok_and(|spec| spec.role == ConfiguredRole::Observer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::joining::config_of;
+    use super::super::suite::shared;
+
+    #[test]
+    fn clients_are_answered_for_sync_limit_ticks_without_a_leader() {
+        let (_dir, member) = shared(Some(config_of(3))).unwrap();
+        member.note_contact();
+        let limit_ms = member.tick.as_millis() as i64 * 5;
+        let last_ms = member.last_contact_ms();
+        assert!(member.is_in_touch(last_ms + limit_ms));
+        assert!(!member.is_in_touch(last_ms + limit_ms + 1));
+
+        let (_dir, alone) = shared(None).unwrap();
+        assert!(alone.is_in_touch(i64::MAX / 2), "there is nobody to be out of touch with");
+    }
 }

@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
-use openraft::{Snapshot, SnapshotMeta};
+use openraft::Snapshot;
 use tokio::task::spawn_blocking;
 
-use super::applier::{APPLIED, Image, LANES, MEMBERSHIP};
+use super::applier::{Image, Meta, meta_of, restore_lanes};
 use super::peers::greet;
 use super::shared::Shared;
 use super::types::{
-    LogId, StoredMembership, TypeConfig, Unreadable, Vote, decode_lanes, decode_log_id,
-    decode_stored_membership, decode_vote, encode_log_id, encode_stored_membership, encode_vote,
-    unreadable,
+    Unreadable, Vote, decode_log_id, decode_stored_membership, decode_vote, encode_log_id,
+    encode_stored_membership, encode_vote, unreadable,
 };
 use super::wire::Greeting;
 use crate::config::limits::SNAPSHOT_CHUNK_BYTES;
@@ -33,8 +32,6 @@ pub(super) use crate::store::Received;
 const PATIENCE_MS: u64 = 60_000;
 /// Pieces that are sent for one request.
 const PIECES_AT_ONCE: u64 = 8;
-
-type Meta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
 /// What snapshots are made of.
 pub(super) struct SnapshotSource {
@@ -92,7 +89,7 @@ impl Offer {
         let last_log_id = decode_log_id(&mut part()?)?;
         let last_membership = decode_stored_membership(part()?)?;
         let manifest = Manifest::decode(&part()?)?;
-        Ok(Offer { vote, meta: SnapshotMeta { last_log_id, last_membership }, manifest })
+        Ok(Offer { vote, meta: Meta { last_log_id, last_membership }, manifest })
     }
 }
 
@@ -166,7 +163,7 @@ pub(super) async fn send(
     let mut stream = greet(line, greeting).await?;
     let tree = source.tree.clone();
     let copy = blocking(move || tree.take_checkpoint()).await?;
-    let meta = meta_of(&copy)?;
+    let meta = meta_of(|name| Ok(copy.state(name)))?;
     let bytes = copy.manifest().bytes();
     tracing::info!("sending a snapshot of {bytes} bytes to {line}");
     stream.send(Offer::encode(&vote, &meta, copy.manifest())).await?;
@@ -180,15 +177,6 @@ pub(super) async fn send(
             Reply::Refused(why) => return Err(io::Error::other(why)),
         }
     }
-}
-
-/// What a copy says of itself.
-fn meta_of(copy: &Checkpoint) -> io::Result<Meta> {
-    let applied = copy.state(APPLIED).map(|mut bytes| decode_log_id(&mut bytes));
-    let membership = copy.state(MEMBERSHIP).map(decode_stored_membership).transpose()?;
-    let last_membership: StoredMembership = membership.unwrap_or_default();
-    let last_log_id: Option<LogId> = applied.transpose()?.flatten();
-    Ok(SnapshotMeta { last_log_id, last_membership })
 }
 
 async fn send_pieces(
@@ -265,26 +253,24 @@ async fn write(
     blocking(move || incoming.write(file, offset, &piece).map(|()| incoming)).await
 }
 
+/// Lets go of a snapshot that did not arrive whole: the log has brought what was missing.
+pub(super) async fn discard(shared: &Shared) -> io::Result<()> {
+    let store = shared.tree.clone();
+    blocking(move || store.discard_incoming()).await
+}
+
 /// Takes a snapshot in, in place of all that this server had.
 pub(super) async fn install(shared: &Shared, meta: &Meta, received: Received) -> io::Result<()> {
     let (store, expected) = (shared.tree.clone(), meta.last_log_id);
     let tree = blocking(move || {
-        let mut tree = store.install(received, |candidate| {
-            let applied = candidate.state(APPLIED)?.map(|mut bytes| decode_log_id(&mut bytes));
-            match applied.transpose() {
-                Ok(applied) if applied.flatten() == expected => Ok(()),
-                Ok(_) => {
-                    Err(StoreError::bad_copy("it ends with another entry than it was said to"))
-                }
-                Err(error) => Err(StoreError::bad_copy(&error)),
-            }
-        })?;
-        if let Some(lanes) = store.state(LANES)? {
-            tree.restore_lanes(decode_lanes(lanes).map_err(|error| StoreError::bad_copy(&error))?);
-        }
-        Ok(tree)
+        store.install(received, |candidate| match meta_of(|name| Ok(candidate.state(name)?)) {
+            Ok(meta) if meta.last_log_id == expected => Ok(()),
+            Ok(_) => Err(StoreError::bad_copy("it ends with another entry than it was said to")),
+            Err(error) => Err(StoreError::bad_copy(&error)),
+        })
     });
-    let tree = tree.await?;
+    let mut tree = tree.await?;
+    restore_lanes(&mut tree, &shared.tree)?;
     tracing::info!("installed a snapshot of {} nodes", tree.node_count());
     shared.sessions.replace(&tree);
     shared.replica.replace(tree);

@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::types::TypeConfig;
 use super::{Fault, Sessions, load};
 use crate::clock::Clock;
+use crate::config::EnsembleConfig;
 use crate::replica::Replica;
 use crate::store::Store;
 use crate::tree::Holder;
@@ -27,25 +28,32 @@ type Storage = (tempfile::TempDir, RaftLog, Applier);
 
 impl Fresh {
     fn storage() -> io::Result<Storage> {
-        let dir = tempfile::tempdir()?;
-        let store = Store::open(dir.path(), None)?;
-        let tree = load(&store.tree).map_err(io::Error::other)?;
-        let (clock, fault) = (Clock::system(), Fault::default());
-        let sessions = Arc::new(Sessions::new(&tree, 1_000, clock));
-        let replica = Arc::new(Replica::new(tree, Holder::default(), false, clock));
-        let log = RaftLog::new(store.log.clone(), Arc::clone(&replica), fault.clone(), false);
-        let shared = Shared::new(
-            (None, false),
-            Duration::from_secs(1),
-            clock,
-            fault,
-            replica,
-            sessions,
-            (store.log, store.tree),
-            mpsc::channel(1).0,
-        );
+        let (dir, shared) = shared(None)?;
+        let (log, replica) = (shared.log.clone(), Arc::clone(&shared.replica));
+        let log = RaftLog::new(log, replica, shared.fault.clone(), false);
         Ok((dir, log, Applier::new(Arc::new(shared))?))
     }
+}
+
+/// What all tasks of a server know that has only just started, with no data.
+pub(super) fn shared(config: Option<EnsembleConfig>) -> io::Result<(tempfile::TempDir, Shared)> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::open(dir.path(), None)?;
+    let tree = load(&store.tree).map_err(io::Error::other)?;
+    let (clock, fault) = (Clock::system(), Fault::default());
+    let sessions = Arc::new(Sessions::new(&tree, 1_000, clock));
+    let replica = Arc::new(Replica::new(tree, Holder::default(), false, clock));
+    let shared = Shared::new(
+        (config, false),
+        Duration::from_secs(1),
+        clock,
+        fault,
+        replica,
+        sessions,
+        (store.log, store.tree),
+        mpsc::channel(1).0,
+    );
+    Ok((dir, shared))
 }
 
 impl StoreBuilder<TypeConfig, RaftLog, Applier, tempfile::TempDir> for Fresh {

@@ -372,6 +372,35 @@ mod tests {
     }
 
     #[test]
+    fn lanes_come_back_and_their_first_format_stays_readable() {
+        let lanes = Lanes::from([(2, Lane { boot: 3, decided: 4 })]);
+        let mut frozen = [0; 24];
+        for (place, value) in [(7, 2), (15, 3), (23, 4)] {
+            frozen[place] = value;
+        }
+        assert_eq!(encode_lanes(&lanes)[..], frozen);
+        assert_eq!(decode_lanes(Bytes::copy_from_slice(&frozen)).unwrap(), lanes);
+        assert!(decode_lanes(Bytes::copy_from_slice(&frozen[..20])).is_err());
+    }
+
+    #[test]
+    fn a_membership_that_was_written_before_there_were_guests_stays_readable() {
+        let line = b"a:1:2:participant";
+        let mut out = BytesMut::new();
+        for number in [1_u32, 1] {
+            out.put_u32(number);
+        }
+        out.put_u64(1 << 32);
+        out.put_u32(1);
+        out.put_u64(1 << 32);
+        out.put_u32(line.len() as u32);
+        out.put_slice(line);
+        let membership = decode_membership(&mut out.freeze()).unwrap();
+        let member = Member::new("a:1:2:participant".to_owned());
+        assert_eq!(membership.get_node(&(1 << 32)), Some(&member));
+    }
+
+    #[test]
     fn the_first_format_of_a_vote_stays_readable() {
         let frozen = [0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1];
         let vote = decode_vote(Bytes::copy_from_slice(&frozen)).unwrap();

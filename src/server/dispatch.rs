@@ -61,17 +61,14 @@ enum Awaited {
 pub(super) struct Stalled {
     pending: Pending,
     identities: Arc<[Id]>,
+    /// What has to be here before.
+    awaited: Option<Awaited>,
     then: Then,
 }
 
 /// What a request that waits comes to.
 enum Then {
     Read(Request),
-    /// A read that is answered when something else is here.
-    ReadAfter {
-        request: Request,
-        what: Awaited,
-    },
     Reply(Zxid, Result<Body, ErrorCode>, Option<Closing>),
     /// The current zxid, and a code.
     Fail(ErrorCode),
@@ -279,7 +276,10 @@ impl Connection {
             op: op.unwrap_or(OpCode::Error),
             since_us: self.service.replica.now_us(),
         };
-        self.touch(seat.session);
+        let now_ms = self.touch(seat.session);
+        if !seat.is_read_only && !self.service.ensemble.is_in_touch(now_ms) {
+            return Err(End::Limit("no leader was heard of for syncLimit"));
+        }
         if !self.is_authenticated(&identities) {
             let refused = Err(ErrorCode::SessionClosedRequireAuth);
             let then = Then::Reply(Zxid::ZERO, refused, Some(Closing::AfterFlush));
@@ -311,14 +311,15 @@ impl Connection {
                 Ok(Step::Next)
             }
             Intent::Read(request) => {
-                let then = if let Request::Reconfig(wish) = request {
-                    self.reconfiguration(wish, &identities)
-                } else if self.must_be_latest(&request) {
-                    Then::ReadAfter { request, what: Awaited::Latest }
+                let (awaited, request) = if let Request::Reconfig(wish) = request {
+                    let (wish, shown) = self.reconfiguration(wish, &identities);
+                    (Some(Awaited::Configuration(wish)), shown)
                 } else {
-                    Then::Read(request)
+                    (self.must_be_latest(&request).then_some(Awaited::Latest), request)
                 };
-                Ok(self.in_order(pending, identities, then))
+                let then = Then::Read(request);
+                self.stalled = Some(Stalled { pending, identities, awaited, then });
+                Ok(self.resume())
             }
             Intent::Undecodable => {
                 Ok(self.in_order(pending, identities, Then::Fail(ErrorCode::MarshallingError)))
@@ -358,30 +359,31 @@ impl Connection {
     }
 
     /// What becomes of the wish to change the ensemble: the answer shows its configuration.
-    fn reconfiguration(&self, wish: Reconfig, identities: &[Id]) -> Then {
+    fn reconfiguration(&self, wish: Reconfig, identities: &[Id]) -> (Reconfiguration, Request) {
         let is_permitted = self.service.config.skip_acl || {
             let tree = self.service.replica.tree();
             let node = tree.find(CONFIG_NODE);
             node.is_some_and(|node| permits(node.acl(), Perms::WRITE, identities))
         };
-        let what = Awaited::Configuration(Reconfiguration {
+        let wish = Reconfiguration {
             joining: wish.joining_servers,
             leaving: wish.leaving_servers,
             members: wish.new_members,
             from_version: wish.current_config_id,
             is_permitted,
-        });
+        };
         let path = Some(CONFIG_NODE.to_owned());
-        Then::ReadAfter { request: Request::GetData(PathWatch { path, watch: false }), what }
+        (wish, Request::GetData(PathWatch { path, watch: false }))
     }
 
-    /// Reports the session alive, but not for each of a thousand requests.
-    fn touch(&mut self, session: SessionId) {
+    /// Reports the session alive, but not for each of a thousand requests; tells the time.
+    fn touch(&mut self, session: SessionId) -> i64 {
         let now_ms = self.service.clock.monotonic_ms();
         if now_ms >= self.touched_ms.saturating_add(TOUCH_INTERVAL_MS) {
             self.touched_ms = now_ms;
             self.service.ensemble.touch(session);
         }
+        now_ms
     }
 
     /// Whether the client has proved who it is, where that is demanded.
@@ -393,7 +395,7 @@ impl Connection {
 
     /// Answers now if no write is unanswered, else when that is so.
     fn in_order(&mut self, pending: Pending, identities: Arc<[Id]>, then: Then) -> Step {
-        self.stalled = Some(Stalled { pending, identities, then });
+        self.stalled = Some(Stalled { pending, identities, awaited: None, then });
         self.resume()
     }
 
@@ -402,29 +404,26 @@ impl Connection {
         if self.outbox.pending() > 0 {
             return Step::Wait;
         }
-        let Some(Stalled { pending, identities, then }) = self.stalled.take() else {
+        let Some(Stalled { pending, identities, awaited, mut then }) = self.stalled.take() else {
             return Step::Next;
         };
-        let then = if let Then::ReadAfter { request, what } = then {
-            match self.arrival(what) {
-                Some(Arrival::Here) => Then::Read(request),
-                Some(Arrival::Refused(code)) => Then::Fail(code),
+        if let Some(awaited) = awaited {
+            match self.arrival(awaited) {
+                Some(Arrival::Here) => {}
+                Some(Arrival::Refused(code)) => then = Then::Fail(code),
                 Some(Arrival::Lost) => {
                     self.outbox.close(Closing::AtOnce);
                     return Step::Wait;
                 }
                 None => {
-                    let then = Then::ReadAfter { request, what: Awaited::Asked };
-                    self.stalled = Some(Stalled { pending, identities, then });
+                    let awaited = Some(Awaited::Asked);
+                    self.stalled = Some(Stalled { pending, identities, awaited, then });
                     return Step::Wait;
                 }
             }
-        } else {
-            then
-        };
+        }
         let replica = &self.service.replica;
         match then {
-            Then::ReadAfter { .. } => {}
             Then::Read(request) => {
                 let session = self.outbox.seat().map_or(SessionId::NONE, |seat| seat.session);
                 let asker = Asker {

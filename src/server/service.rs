@@ -26,7 +26,7 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 /// In how many parts the clients of a server that stops are let go, how long it waits at the most between
 /// two of them, and how many clients it has for each millisecond of that.
 const FAREWELLS: usize = 16;
-const FAREWELL_MS_MAX: u64 = 50;
+const FAREWELL_MS_MAX: u64 = 20;
 const CLIENTS_PER_MS: u64 = 200;
 
 /// A four-letter word as it came.

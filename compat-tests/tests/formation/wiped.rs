@@ -162,6 +162,11 @@ fn under_load(rig: &mut Rig) -> Result<()> {
         rig.start(sender)?;
         rig.await_one().with_context(|| format!("after the sender was killed, step {step}"))?;
     }
+    // Whatever was received in vain is gone by the time a server serves.
+    for number in rig.all() {
+        let half = rig.data(number)?.join("rookeeper/incoming");
+        ensure!(!half.exists(), "{} is left", half.display());
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The rules of writes, each shown on a small tree.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jute::reply::{EventType, MultiResult};
 use jute::{Acl, ErrorCode, OpCode, Perms, SessionId, Version};
@@ -345,6 +347,43 @@ fn a_batch_is_read_back_as_it_was_written() {
     assert_eq!(crate::tree::Batch::from_bytes(&bytes).unwrap(), batch);
     for cut in 0..bytes.len() {
         assert!(crate::tree::Batch::from_bytes(&bytes.slice(..cut)).is_err(), "cut at {cut}");
+    }
+}
+
+/// One batch with one submission, as it was first written (without a number) and as it is now.
+const FROZEN: [&str; 2] = [
+    "01 000000000000004d 00000001 0000000000000001 0000000000000002 0000000000000003 \
+     0000000000000007 00000009 05 00000001 00000002 6970 00000007 312e322e332e34 02 00000002 2f61 \
+     00000005",
+    "02 000000000000004d 00000001 0000000000000001 0000000000000002 0000000000000003 \
+     0000000000000007 00000009 000000000000002a 05 00000001 00000002 6970 00000007 312e322e332e34 02 \
+     00000002 2f61 00000005",
+];
+
+#[test]
+fn every_format_of_a_batch_stays_readable() {
+    let holder = Holder { server: 1, boot: 2, connection: 3 };
+    for (text, sequence) in FROZEN.iter().zip([0, 42]) {
+        let origin = Origin { holder, session: SessionId(7), xid: jute::Xid(9), sequence };
+        let admission = Admission {
+            identities: Arc::from([jute::Id::new("ip", "1.2.3.4")]),
+            skip_acl: true,
+            enforce_quota: false,
+            extended_types: true,
+            digest_enabled: false,
+        };
+        let write = Write::Delete { path: "/a".into(), version: Version(5) };
+        let submissions = vec![Submission { origin, admission, write }];
+        let batch = crate::tree::Batch { time_ms: 77, submissions };
+        let digits: String = text.split_whitespace().collect();
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        let bytes: bytes::Bytes = (0..digits.len()).step_by(2).map(byte).collect();
+        assert_eq!(crate::tree::Batch::from_bytes(&bytes).unwrap(), batch);
+        if sequence > 0 {
+            let mut out = bytes::BytesMut::new();
+            jute::Encode::encode(&batch, &mut out);
+            assert_eq!(out, bytes);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::args::{Failover, Members, Rolling};
+use crate::args::{Failover, Members, Rolling, Steady};
 use crate::client::Happened;
 use crate::clock::now;
 use crate::ensemble::Role;
@@ -93,7 +93,7 @@ pub(crate) async fn failover(failover: &Failover) -> Result<()> {
 
 async fn one_failover(failover: &Failover) -> Result<Loss> {
     let (members, steady) = (&failover.members, failover.steady);
-    let load = Load::start(&members.ensemble.addresses, steady).await?;
+    let load = Load::start("/steady", &members.ensemble.addresses, steady).await?;
     let leader = members.leader().await?;
     let killed = now();
     members.control("kill", leader).await?;
@@ -105,47 +105,62 @@ async fn one_failover(failover: &Failover) -> Result<Loss> {
     Ok(loss)
 }
 
-/// Stops and starts the followers, then the leader, under one load.
+/// Stops and starts the followers, then the leader. Half of the writes come from sessions that see all
+/// of it, the other half from sessions that are new and spread evenly before each server goes.
 pub(crate) async fn rolling(rolling: &Rolling) -> Result<()> {
-    let (members, steady) = (&rolling.members, rolling.steady);
+    let (members, mut steady) = (&rolling.members, rolling.steady);
+    steady.rate /= 2.0;
     let name = &members.ensemble.name;
-    let load = Load::start(&members.ensemble.addresses, steady).await?;
+    let through = Load::start("/steady-through", &members.ensemble.addresses, steady).await?;
     let first_leader = members.leader().await?;
     let followers = (0..members.count()).filter(|server| *server != first_leader);
     let begun = now();
     for server in followers.chain([first_leader]) {
-        let role = members.role(server).await;
-        let stopped = now();
-        members.control("stop", server).await?;
-        let gone = now();
-        load.until_well(stopped + steady.quiet()).await?;
-        let loss = Loss::of(&load.story(), server, stopped, now());
-        restart(members, &load, server, steady.quiet()).await?;
-        let whole = load.story();
-        let all: Vec<usize> = (0..steady.clients).collect();
-        say(&format!(
-            "{name}, server {} ({}): ended after {} ms; {}; longest gap until it was back and quiet: \
-             {} ms",
-            server + 1,
-            role.map_or("not serving", Role::name),
-            ms(gone - stopped),
-            loss.text(),
-            ms(whole.gap(&all, stopped, now())),
-        ));
+        let role = members.role(server).await.map_or("not serving", Role::name);
+        let text = one_restart(members, &through, server, steady)
+            .await
+            .with_context(|| format!("{name}, server {} ({role})", server + 1))?;
+        say(&format!("{name}, server {} ({role}): {text}", server + 1));
     }
-    let story = load.stop().await?;
+    let story = through.stop().await?;
     let all: Vec<usize> = (0..steady.clients).collect();
     say(&format!(
-        "{name}: sessions lost {} of {}; no acknowledged node is missing",
+        "{name}: of {} sessions that saw all of it, {} are lost; {} connections and {} writes were lost; \
+         no acknowledged node is missing",
+        all.len(),
         story.count(Happened::Expired, &all, begun),
-        all.len()
+        story.count(Happened::Lost, &all, begun),
+        story.count(Happened::Failed, &all, begun),
     ));
     Ok(())
 }
 
-async fn restart(members: &Members, load: &Load, server: usize, quiet: Duration) -> Result<()> {
+async fn one_restart(
+    members: &Members,
+    through: &Load,
+    server: usize,
+    steady: Steady,
+) -> Result<String> {
+    let load = Load::start("/steady", &members.ensemble.addresses, steady).await?;
+    let stopped = now();
+    members.control("stop", server).await?;
+    let ended = now();
+    load.until_well(stopped + steady.quiet()).await?;
+    let loss = Loss::of(&load.story(), server, stopped, now());
+    let started = now();
     members.control("start", server).await?;
     members.until_serving(server).await?;
-    load.until_well(now() + quiet).await?;
-    Ok(())
+    let back = now();
+    through.until_well(back + steady.quiet()).await?;
+    let all: Vec<usize> = (0..steady.clients).collect();
+    let gap = through.story().gap(&all, stopped, now());
+    load.stop().await?;
+    Ok(format!(
+        "ended after {} ms, served {} ms after its start; {}; gap of the sessions that see all of it, until \
+         it was back and quiet: {} ms",
+        ms(ended - stopped),
+        ms(back - started),
+        loss.text(),
+        ms(gap),
+    ))
 }

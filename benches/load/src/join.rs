@@ -32,7 +32,7 @@ pub(crate) async fn run(join: &Join) -> Result<()> {
         .filter(|server| *server != joiner)
         .map(|server| members.address(server))
         .collect();
-    let load = Load::start(&others, join.steady).await?;
+    let load = Load::start("/steady", &others, join.steady).await?;
     let before = now();
     tokio::time::sleep(Duration::from_secs_f64(join.before_seconds)).await;
     let begun = now();

@@ -17,8 +17,6 @@ use crate::drive::{Latency, Pace, latency, note};
 use crate::session::{PATIENCE, PERSISTENT, Session};
 use crate::stage::data;
 
-/// The node that holds all others.
-const ROOT: &str = "/steady";
 /// Bytes of each write.
 const BYTES: usize = 100;
 /// A client that had no reply for so long is not well.
@@ -26,12 +24,10 @@ const WELL: Duration = Duration::from_millis(500);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
-fn folder(client: usize) -> String {
-    format!("{ROOT}/client-{client:04}")
-}
-
 /// The load.
 pub(crate) struct Load {
+    /// The node that holds all others.
+    root: &'static str,
     servers: Arc<[SocketAddr]>,
     steady: Steady,
     journal: Journal,
@@ -40,24 +36,29 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts it, and waits until every client writes.
-    pub(crate) async fn start(servers: &[SocketAddr], steady: Steady) -> Result<Load> {
+    /// Starts it below `root`, and waits until every client writes.
+    pub(crate) async fn start(
+        root: &'static str,
+        servers: &[SocketAddr],
+        steady: Steady,
+    ) -> Result<Load> {
         let first = *servers.first().ok_or_else(|| anyhow::anyhow!("there is no server"))?;
         let mut session = Session::open(first).await?;
-        session.remove_all(ROOT).await?;
-        session.ensure_node(ROOT).await?;
-        for client in 0..steady.clients {
-            session.ensure_node(&folder(client)).await?;
-        }
-        session.close().await?;
+        session.remove_all(root).await?;
+        session.ensure_node(root).await?;
         let (stop, stopped) = watch::channel(false);
         let mut load = Load {
+            root,
             servers: Arc::from(servers),
             steady,
             journal: Journal::default(),
             stop,
             clients: JoinSet::new(),
         };
+        for client in 0..steady.clients {
+            session.ensure_node(&load.folder(client)).await?;
+        }
+        session.close().await?;
         let begun = now();
         for number in 0..steady.clients {
             let client = load.client(number, begun);
@@ -68,6 +69,10 @@ impl Load {
         Ok(load)
     }
 
+    fn folder(&self, client: usize) -> String {
+        format!("{}/client-{client:04}", self.root)
+    }
+
     fn client(&self, number: usize, begun: Instant) -> Client {
         let every = Duration::from_secs_f64(1.0 / self.steady.rate);
         let work = Work {
@@ -76,7 +81,7 @@ impl Load {
                 interval: every * self.steady.clients as u32,
             },
             limit: u64::MAX,
-            folder: folder(number),
+            folder: self.folder(number),
             prefix: "n-".to_owned(),
             data: data(BYTES),
             flags: PERSISTENT,
@@ -116,7 +121,7 @@ impl Load {
             session.sync().await?;
             for number in 0..self.steady.clients {
                 let names: HashSet<String> =
-                    session.children(&folder(number)).await?.into_iter().collect();
+                    session.children(&self.folder(number)).await?.into_iter().collect();
                 let work = self.client(number, now());
                 let lost = story.created(number).filter(|made| !names.contains(&work.name(*made)));
                 let lost = lost.count();

@@ -389,7 +389,7 @@ pub(crate) struct Sessions {
     pub(crate) members: Members,
     /// How many, spread over the servers; each has an ephemeral node
     #[arg(long, default_value_t = 10_000)]
-    pub(crate) sessions: usize,
+    pub(crate) count: usize,
     /// Session timeout to ask for
     #[arg(long, default_value_t = 10_000)]
     pub(crate) session_timeout_ms: i32,

@@ -345,3 +345,84 @@ async fn wait(pacer: Option<&mut Pacer>, moment: Instant) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jute::reply::{Body, ConnectResponse, put_reply};
+    use tokio::net::TcpListener;
+
+    const SESSION: SessionId = SessionId(7);
+    const PASSWORD: [u8; 16] = [5; 16];
+
+    /// Takes one connection: answers its beginning, then so many writes, and closes.
+    async fn one_connection(
+        listener: &TcpListener,
+        timeout_ms: i32,
+        writes: i64,
+    ) -> ConnectRequest {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        let mut hello: Option<ConnectRequest> = None;
+        let mut answered = 0;
+        while hello.is_none() || answered < writes {
+            assert!(stream.read_buf(&mut input).await.unwrap() > 0, "the client has gone");
+            while let Some(frame) = split_frame(&mut input, 10_000).unwrap() {
+                if hello.is_none() {
+                    hello = Some(decode_all(&frame).unwrap());
+                    let (session_id, password) = (SESSION, PASSWORD);
+                    let response = ConnectResponse {
+                        protocol_version: 0,
+                        timeout_ms,
+                        session_id,
+                        password,
+                        read_only: Some(false),
+                    };
+                    let start = begin_frame(&mut output);
+                    response.encode(&mut output);
+                    end_frame(&mut output, start);
+                } else if answered < writes {
+                    let header: RequestHeader = decode_all(&frame).unwrap();
+                    answered += 1;
+                    put_reply(&mut output, header.xid, Zxid(answered), &Ok(Body::Empty));
+                }
+                stream.write_all_buf(&mut output).await.unwrap();
+            }
+        }
+        hello.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_goes_on_with_the_next_server_and_an_expired_one_begins_anew() {
+        let (first, second) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (first, second) = (first.await.unwrap(), second.await.unwrap());
+        let servers = [&first, &second].map(|one| one.local_addr().unwrap());
+        let work = Work {
+            pace: Pace { first: now(), interval: Duration::from_millis(5) },
+            limit: u64::MAX,
+            folder: "/a".to_owned(),
+            prefix: "n-".to_owned(),
+            data: Bytes::new(),
+            flags: 0,
+        };
+        let journal = Journal::default();
+        let (stop, stopped) = watch::channel(false);
+        let timeout = Duration::from_secs(6);
+        let client = Client::new(0, Arc::from(servers), timeout, work, journal.clone());
+        let client = tokio::spawn(client.live(stopped));
+
+        let new = one_connection(&first, 6_000, 3).await;
+        let moved = one_connection(&second, 0, 0).await;
+        let again = one_connection(&first, 6_000, 1).await;
+        stop.send_replace(true);
+        client.await.unwrap();
+
+        assert_eq!((new.session_id, new.last_zxid_seen), (SessionId::NONE, Zxid::ZERO));
+        assert_eq!((moved.session_id, moved.last_zxid_seen), (SESSION, Zxid(3)));
+        assert_eq!(moved.password.as_deref(), Some(&PASSWORD[..]));
+        assert_eq!((again.session_id, again.last_zxid_seen), (SessionId::NONE, Zxid(3)));
+        let all = |what| journal.count(|note| note.what == what);
+        let written = journal.count(|note| matches!(note.what, Happened::Acknowledged { .. }));
+        assert_eq!((all(Happened::Attached), all(Happened::Expired), written), (2, 1, 4));
+    }
+}

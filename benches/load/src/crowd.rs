@@ -1,6 +1,6 @@
 //! Many sessions on the servers of an ensemble, one of which is killed: do they live on?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(sessions: &Sessions) -> Result<()> {
     say(&format!(
         "{}: {} sessions and their nodes in {:.1} s",
         members.ensemble.name,
-        sessions.sessions,
+        sessions.count,
         (now() - opened).as_secs_f64()
     ));
     let victim = match sessions.victim {
@@ -59,7 +59,7 @@ pub(crate) async fn run(sessions: &Sessions) -> Result<()> {
     tokio::time::sleep(timeout + TICKS).await;
     let fates = homes.fates(&journal.notes(), killed);
     fates.tell(&members.ensemble.name, sessions.victim);
-    count_nodes(sessions, victim, sessions.sessions - fates.expired).await?;
+    count_nodes(sessions, victim, sessions.count - fates.expired).await?;
     members.control("start", victim).await?;
     members.until_serving(victim).await?;
     stop.send_replace(true);
@@ -80,7 +80,7 @@ async fn open(
     let timeout = Duration::from_millis(sessions.session_timeout_ms as u64);
     let deadline = now() + 2 * PATIENCE;
     let is_node = |note: &Note| matches!(note.what, Happened::Acknowledged { .. });
-    for number in 0..sessions.sessions {
+    for number in 0..sessions.count {
         let work = Work {
             pace: Pace { first: now(), interval: Duration::ZERO },
             limit: 1,
@@ -91,7 +91,7 @@ async fn open(
         };
         let client = Client::new(number, Arc::clone(&servers), timeout, work, journal.clone());
         clients.spawn(client.live(stopped.clone()));
-        let is_last = number + 1 == sessions.sessions;
+        let is_last = number + 1 == sessions.count;
         let awaited = if is_last { number + 1 } else { (number + 1).saturating_sub(OPENING_MAX) };
         // Counting takes a while when there are many, so not at every session.
         if is_last || number % OPENING_MAX == 0 {
@@ -144,7 +144,7 @@ impl Homes {
 
     fn fates(&self, notes: &[Note], killed: Instant) -> Fates {
         let is_homeless = |client| self.is_homeless.get(&client).copied().unwrap_or(false);
-        let (mut attached, mut expired) = (HashMap::new(), HashMap::new());
+        let (mut attached, mut expired) = (HashMap::new(), HashSet::new());
         let mut others_lost = 0;
         for note in notes.iter().filter(|note| note.at >= killed) {
             match note.what {
@@ -152,7 +152,7 @@ impl Homes {
                     attached.entry(note.client).or_insert(note.at - killed);
                 }
                 Happened::Expired => {
-                    expired.insert(note.client, ());
+                    expired.insert(note.client);
                 }
                 Happened::Lost if !is_homeless(note.client) => others_lost += 1,
                 Happened::Attached
@@ -162,8 +162,8 @@ impl Homes {
             }
         }
         let homeless = self.is_homeless.values().filter(|is_homeless| **is_homeless).count();
-        attached.retain(|client, _| !expired.contains_key(client));
-        let gone = expired.keys().filter(|client| is_homeless(**client)).count();
+        attached.retain(|client, _| !expired.contains(client));
+        let gone = expired.iter().filter(|client| is_homeless(**client)).count();
         let mut times: Vec<Duration> = attached.into_values().collect();
         times.sort();
         Fates {

@@ -99,7 +99,7 @@ impl Load {
     pub(crate) async fn until_well(&self, earliest: Instant) -> Result<bool> {
         loop {
             let moment = now();
-            if moment >= earliest && self.story().all_write(moment - WELL) {
+            if moment >= earliest && self.story().all_write(moment) {
                 return Ok(true);
             }
             if moment >= earliest + PATIENCE {
@@ -151,12 +151,12 @@ impl Story {
         self.notes.iter().filter(move |note| note.client == client)
     }
 
-    /// Whether every client is attached and had a write acknowledged since then.
-    fn all_write(&self, since: Instant) -> bool {
+    /// Whether every client is attached and had a write acknowledged shortly before that moment.
+    fn all_write(&self, moment: Instant) -> bool {
         (0..self.clients).all(|client| {
             let last = self.of(client).next_back();
             last.is_some_and(|note| {
-                note.at >= since && matches!(note.what, Happened::Acknowledged { .. })
+                note.at + WELL >= moment && matches!(note.what, Happened::Acknowledged { .. })
             })
         })
     }
@@ -275,6 +275,6 @@ mod tests {
         let begun = now();
         let story = story(begun);
         assert_eq!(story.gap(&[0, 1], begun + 420 * MS, begun + 5_000 * MS), 4_580 * MS);
-        assert!(story.all_write(begun + 400 * MS) && !story.all_write(begun + 401 * MS));
+        assert!(story.all_write(begun + 900 * MS) && !story.all_write(begun + 901 * MS));
     }
 }

@@ -369,6 +369,9 @@ pub(crate) struct Join {
     /// Bytes of data of each
     #[arg(long, default_value_t = 100)]
     pub(crate) bytes: usize,
+    /// Seconds of rest after filling, so that its aftermath is not taken for the usual times
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) idle_seconds: f64,
     /// Seconds of load before the server comes back
     #[arg(long, default_value_t = 5.0)]
     pub(crate) before_seconds: f64,

@@ -25,6 +25,7 @@ pub(crate) async fn run(join: &Join) -> Result<()> {
     let filling = fill::create_nodes(members.address(leader), join.nodes, join.bytes, FILLERS);
     tokio::time::timeout(PATIENCE, filling).await.context("filling takes too long")??;
     say(&format!("{name}: created {} nodes in {:.1} s", join.nodes, seconds_since(filled)));
+    tokio::time::sleep(Duration::from_secs_f64(join.idle_seconds)).await;
     let joiner = members.follower().await?;
     members.control("kill", joiner).await?;
     members.control("wipe", joiner).await?;

@@ -8,14 +8,25 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// A server that runs already.
+/// A server that runs already, or the servers of an ensemble.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// What the report calls it.
     pub(crate) name: String,
+    /// The first of its servers.
     pub(crate) address: SocketAddr,
-    /// Its process, if what it costs is to be measured.
-    pub(crate) pid: Option<u32>,
+    /// All of them; connections are spread over them.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Their processes, if what they cost is to be measured: of all or of none.
+    pub(crate) pids: Vec<u32>,
+}
+
+impl Target {
+    /// Which server the connection with this number goes to.
+    pub(crate) fn address_of(&self, connection: usize) -> SocketAddr {
+        let place = connection % self.addresses.len().max(1);
+        self.addresses.get(place).copied().unwrap_or(self.address)
+    }
 }
 
 impl FromStr for Target {
@@ -23,21 +34,36 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> anyhow::Result<Target> {
         let (name, rest) = text.split_once('=').unwrap_or((text, text));
-        let mut parts = rest.split(':');
-        let (host, port) = (parts.next(), parts.next());
-        let host = host.filter(|host| !host.is_empty()).context("the host is missing")?;
-        let port: u16 = port.context("the port is missing")?.parse().context("the port")?;
-        let pid: Option<u32> = parts.next().map(str::parse).transpose().context("the pid")?;
-        ensure!(parts.next().is_none(), "there is something after the pid");
-        let address = (host, port).to_socket_addrs()?.next().context("the host has no address")?;
-        Ok(Target { name: name.to_owned(), address, pid })
+        let mut addresses = Vec::new();
+        let mut pids = Vec::new();
+        for server in rest.split(',') {
+            let (address, pid) = server_of(server)?;
+            addresses.push(address);
+            pids.extend(pid);
+        }
+        ensure!(pids.is_empty() || pids.len() == addresses.len(), "a pid is missing");
+        let address = *addresses.first().context("the server is missing")?;
+        Ok(Target { name: name.to_owned(), address, addresses, pids })
     }
+}
+
+/// The address and perhaps the process in HOST:PORT[:PID].
+fn server_of(text: &str) -> anyhow::Result<(SocketAddr, Option<u32>)> {
+    let mut parts = text.split(':');
+    let (host, port) = (parts.next(), parts.next());
+    let host = host.filter(|host| !host.is_empty()).context("the host is missing")?;
+    let port: u16 = port.context("the port is missing")?.parse().context("the port")?;
+    let pid: Option<u32> = parts.next().map(str::parse).transpose().context("the pid")?;
+    ensure!(parts.next().is_none(), "there is something after the pid");
+    let address = (host, port).to_socket_addrs()?.next().context("the host has no address")?;
+    Ok((address, pid))
 }
 
 /// Puts load on coordination servers and measures what it costs them.
 ///
 /// A server is written [NAME=]HOST:PORT[:PID]. With a PID, its processor time per operation and
-/// its memory are measured.
+/// its memory are measured. An ensemble is written [NAME=]HOST:PORT[:PID],HOST:PORT[:PID],…:
+/// connections are spread over its servers, and what these cost is added up.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -59,8 +85,20 @@ pub(crate) enum Command {
     FirstRead(FirstRead),
     /// Mixed load for long; fails if memory, files, disk or latency grow
     Soak(Soak),
-    /// Prints a port that is free
-    FreePort,
+    /// Kills the leader of an ensemble under load, several times: how long do writes stand still?
+    Failover(Failover),
+    /// Stops and starts every server of an ensemble under load
+    Rolling(Rolling),
+    /// A server of an ensemble loses its disk and comes back
+    Join(Join),
+    /// Kills a server of an ensemble with many sessions: do they live on?
+    Sessions(Sessions),
+    /// Prints ports that are free
+    FreePort {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        count: usize,
+    },
     /// The bare server of a ceiling
     #[command(hide = true)]
     Bare(Bare),
@@ -268,6 +306,101 @@ pub(crate) struct Soak {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// An ensemble whose servers can be ended and started.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Members {
+    /// Its servers: the first is number 1
+    #[arg(long)]
+    pub(crate) ensemble: Target,
+    /// A program that is called with what to do (`kill`, `stop`, `wipe`, `start`), the folder and the
+    /// number of a server
+    #[arg(long)]
+    pub(crate) control: PathBuf,
+    /// The folder of the ensemble
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: PathBuf,
+}
+
+/// Writes that are due at a fixed rate: every other one changes a node, every other one creates one.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Steady {
+    /// Writes a second of all clients together
+    #[arg(long, default_value_t = 200.0)]
+    pub(crate) rate: f64,
+    /// Clients, each with a session of its own
+    #[arg(long, default_value_t = 12)]
+    pub(crate) clients: usize,
+    /// Session timeout to ask for
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) session_timeout_ms: i32,
+    /// Seconds before anything happens, and after all is well again
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) quiet_seconds: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Failover {
+    #[command(flatten)]
+    pub(crate) members: Members,
+    #[command(flatten)]
+    pub(crate) steady: Steady,
+    /// How often
+    #[arg(long, default_value_t = 10)]
+    pub(crate) tries: usize,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Rolling {
+    #[command(flatten)]
+    pub(crate) members: Members,
+    #[command(flatten)]
+    pub(crate) steady: Steady,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Join {
+    #[command(flatten)]
+    pub(crate) members: Members,
+    #[command(flatten)]
+    pub(crate) steady: Steady,
+    /// How many nodes there are
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) nodes: u64,
+    /// Bytes of data of each
+    #[arg(long, default_value_t = 100)]
+    pub(crate) bytes: usize,
+    /// Seconds of rest after filling, so that its aftermath is not taken for the usual times
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) idle_seconds: f64,
+    /// Seconds of load before the server comes back
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) before_seconds: f64,
+}
+
+/// Which server is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Victim {
+    /// One that follows.
+    Follower,
+    /// The one that leads.
+    Leader,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Sessions {
+    #[command(flatten)]
+    pub(crate) members: Members,
+    /// How many, spread over the servers; each has an ephemeral node
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) count: usize,
+    /// Session timeout to ask for
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) session_timeout_ms: i32,
+    /// Which server is killed
+    #[arg(long, value_enum, default_value_t = Victim::Follower)]
+    pub(crate) victim: Victim,
+}
+
 /// Which bare server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum BareKind {
@@ -299,11 +432,22 @@ mod tests {
     #[test]
     fn a_server_has_a_host_and_a_port_and_perhaps_a_name_and_a_pid() {
         let whole: Target = "ours=127.0.0.1:2181:77".parse().unwrap();
-        assert_eq!((&*whole.name, whole.address.port(), whole.pid), ("ours", 2181, Some(77)));
+        assert_eq!(
+            (&*whole.name, whole.address.port(), &whole.pids[..]),
+            ("ours", 2181, &[77][..])
+        );
         let short: Target = "127.0.0.1:2181".parse().unwrap();
-        assert_eq!((&*short.name, short.pid), ("127.0.0.1:2181", None));
+        assert_eq!((&*short.name, short.pids.len()), ("127.0.0.1:2181", 0));
         for wrong in ["127.0.0.1", "127.0.0.1:x", ":2181", "127.0.0.1:1:2:3"] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_ensemble_spreads_connections_over_its_servers() {
+        let three: Target = "a=127.0.0.1:1:71,127.0.0.1:2:72,127.0.0.1:3:73".parse().unwrap();
+        let ports: Vec<u16> = (0..4).map(|number| three.address_of(number).port()).collect();
+        assert_eq!((&ports[..], &three.pids[..]), (&[1, 2, 3, 1][..], &[71, 72, 73][..]));
+        assert!("127.0.0.1:1:71,127.0.0.1:2".parse::<Target>().is_err(), "a pid is missing");
     }
 }

@@ -75,7 +75,12 @@ async fn bare_server(kind: BareKind, file: &Path, shape: &Shape) -> Result<Figur
     let output = child.0.stdout.take().context("its output is piped")?;
     BufReader::new(output).read_line(&mut line)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, line.trim().parse()?));
-    let target = Target { name: kind.to_owned(), address, pid: Some(child.0.id()) };
+    let target = Target {
+        name: kind.to_owned(),
+        address,
+        addresses: vec![address],
+        pids: vec![child.0.id()],
+    };
     let frames: Arc<[Bytes]> =
         Arc::from([frame(OpCode::SetData, &set_data(&data_path(0), &data(shape.bytes)))]);
     let mut loads = Vec::new();
@@ -95,7 +100,8 @@ fn disk(file: &Path, shape: &Shape) -> Result<Figures> {
     let target = Target {
         name: "disk".to_owned(),
         address: (Ipv4Addr::LOCALHOST, 0).into(),
-        pid: Some(own),
+        addresses: Vec::new(),
+        pids: vec![own],
     };
     let mut log = File::create(file)?;
     let mut times = latency()?;

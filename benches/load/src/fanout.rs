@@ -21,7 +21,7 @@ use crate::stage::{WATCHED, data};
 /// times are those from the change to the last event.
 pub(crate) async fn measure(target: &Target, measure: &Measure) -> Result<Figures> {
     let watchers = measure.watchers;
-    let opened = open_many(target.address, watchers, measure.shape.connections).await?.sessions;
+    let opened = open_many(target, watchers, measure.shape.connections).await?.sessions;
     let (change_of, changes) = watch::channel(0_usize);
     let (armed, mut all_armed) = mpsc::channel(watchers.max(1));
     let (told, mut all_told) = mpsc::channel(watchers.max(1));

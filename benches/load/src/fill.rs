@@ -86,8 +86,8 @@ pub(crate) async fn run(fill: &Fill) -> Result<()> {
         spent.server.unwrap_or_default().as_secs_f64(),
     ));
     tokio::time::sleep(Duration::from_secs_f64(fill.idle_seconds)).await;
-    if let Some(pid) = target.pid {
-        say_memory(&target.name, pid)?;
+    for pid in &target.pids {
+        say_memory(&target.name, *pid)?;
     }
     Ok(())
 }
@@ -143,11 +143,16 @@ async fn until_answered(first: &FirstRead) -> Result<u64> {
 }
 
 async fn attempt(first: FirstRead) -> Result<()> {
-    let path = node(first.nodes.saturating_sub(1));
-    let mut session = Session::open(first.server.address).await?;
+    read_last(first.server.address, first.nodes, first.bytes).await
+}
+
+/// Reads the last of so many nodes; fails unless it has so many bytes.
+pub(crate) async fn read_last(address: SocketAddr, nodes: u64, expected: usize) -> Result<()> {
+    let path = node(nodes.saturating_sub(1));
+    let mut session = Session::open(address).await?;
     let reply = session.call(OpCode::GetData, &read(&path, false)).await?.succeeded(&path)?;
     let reply: GetDataReply = decode_all(&reply)?;
     let bytes = reply.data.unwrap_or_default().len();
-    ensure!(bytes == first.bytes, "{path} has {bytes} bytes");
+    ensure!(bytes == expected, "{path} has {bytes} bytes");
     session.close().await
 }

@@ -18,8 +18,8 @@ const LOOKS_MAX: usize = 10_000;
 /// Measures acquisitions, from asking to holding; a lock is released at once.
 pub(crate) async fn measure(target: &Target, measure: &Measure) -> Result<Figures> {
     let mut opened = Vec::new();
-    for _ in 0..measure.lock_clients {
-        opened.push(Session::open(target.address).await?);
+    for number in 0..measure.lock_clients {
+        opened.push(Session::open(target.address_of(number)).await?);
     }
     let start = now() + measure.shape.warmup();
     let window = Window { start, end: start + measure.shape.measured() };

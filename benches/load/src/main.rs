@@ -6,10 +6,15 @@
 
 mod args;
 mod ceiling;
+mod client;
 mod clock;
+mod crowd;
 mod drive;
+mod ensemble;
+mod failures;
 mod fanout;
 mod fill;
+mod join;
 mod lock;
 mod measure;
 mod outcome;
@@ -21,12 +26,13 @@ mod session;
 mod sessions;
 mod soak;
 mod stage;
+mod steady;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
@@ -56,19 +62,26 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Fill(fill) => runtime(threads)?.block_on(fill::run(fill)),
         Command::FirstRead(first) => runtime(threads)?.block_on(fill::first_read(first)),
         Command::Soak(soak) => runtime(threads)?.block_on(soak::run(soak)),
-        Command::FreePort => {
-            report::say(&free_port()?.to_string());
+        Command::Failover(failover) => runtime(threads)?.block_on(failures::failover(failover)),
+        Command::Rolling(rolling) => runtime(threads)?.block_on(failures::rolling(rolling)),
+        Command::Join(join) => runtime(threads)?.block_on(join::run(join)),
+        Command::Sessions(sessions) => runtime(threads)?.block_on(crowd::run(sessions)),
+        Command::FreePort { count } => {
+            free_ports(*count)?.iter().for_each(|port| report::say(&port.to_string()));
             Ok(())
         }
     }
 }
 
-/// A port that nobody listens on, below those that the kernel gives to clients: a client that keeps
+/// Ports that nobody listens on, below those that the kernel gives to clients: a client that keeps
 /// trying to reach a server that starts may be given the server's own port, and reach itself.
-fn free_port() -> Result<u16> {
+fn free_ports(count: usize) -> Result<Vec<u16>> {
     let from = PORTS.start + (std::process::id() % PORTS.len() as u32) as u16;
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (from..PORTS.end).chain(PORTS.start..from).find(is_free).context("no port is free")
+    let all = (from..PORTS.end).chain(PORTS.start..from);
+    let free: Vec<u16> = all.filter(is_free).take(count).collect();
+    ensure!(free.len() == count, "fewer than {count} ports are free");
+    Ok(free)
 }
 
 /// A runtime of so many threads; one thread needs no other to wake it.

@@ -19,8 +19,8 @@ pub(crate) type Figures = BTreeMap<&'static str, f64>;
 /// Measures what a stretch of time costs the server, and the generator itself.
 pub(crate) struct Meter {
     started: Instant,
-    pid: Option<u32>,
-    server: Option<Duration>,
+    pids: Vec<u32>,
+    servers: Option<Duration>,
     generator: Duration,
 }
 
@@ -35,8 +35,8 @@ pub(crate) struct Spent {
 impl Meter {
     pub(crate) fn start(target: &Target) -> Result<Meter> {
         Ok(Meter {
-            pid: target.pid,
-            server: target.pid.map(process::cpu).transpose()?,
+            pids: target.pids.clone(),
+            servers: process::cpu_of_all(&target.pids)?,
             generator: process::cpu(std::process::id())?,
             started: now(),
         })
@@ -44,8 +44,8 @@ impl Meter {
 
     pub(crate) fn stop(&self) -> Result<Spent> {
         let elapsed = now().saturating_duration_since(self.started);
-        let server = match (self.pid, self.server) {
-            (Some(pid), Some(before)) => Some(process::cpu(pid)?.saturating_sub(before)),
+        let server = match (process::cpu_of_all(&self.pids)?, self.servers) {
+            (Some(after), Some(before)) => Some(after.saturating_sub(before)),
             _ => None,
         };
         let generator = process::cpu(std::process::id())?.saturating_sub(self.generator);
@@ -78,8 +78,8 @@ pub(crate) fn figures(
         figures.insert("cpu_us", server.as_secs_f64() * 1e6 / operations.max(1.0));
         figures.insert("server_cores", server.as_secs_f64() / spent.elapsed.as_secs_f64());
     }
-    if let Some(pid) = target.pid {
-        figures.insert("rss_mib", process::memory(pid)?.resident_bytes as f64 / MIB);
+    if let Some(bytes) = process::resident_bytes_of_all(&target.pids)? {
+        figures.insert("rss_mib", bytes as f64 / MIB);
     }
     figures.extend(others.iter().copied());
     Ok(figures)

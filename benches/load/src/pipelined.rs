@@ -30,7 +30,7 @@ pub(crate) async fn measure(
     let shape = &measure.shape;
     let mut loads = Vec::new();
     for connection in 0..shape.connections {
-        let stream = Session::open(target.address).await?.into_stream()?;
+        let stream = Session::open(target.address_of(connection)).await?.into_stream()?;
         loads.push((stream, requests(operation, measure, connection)));
     }
     let limits = Limits { rate: measure.rate, ops: measure.ops, is_session: true };
@@ -149,7 +149,7 @@ async fn remove_created(target: &Target, tallies: &[Tally]) -> Result<()> {
     let made = tallies.iter().map(|tally| tally.sent).max().unwrap_or(0);
     let mut sessions = JoinSet::new();
     for connection in 0..tallies.len() {
-        let address = target.address;
+        let address = target.address_of(connection);
         sessions.spawn(async move {
             let mut session = Session::open(address).await?;
             let folder = stage::created_folder(connection);

@@ -22,6 +22,18 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(total as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
+/// Processor time of several processes together, if there are any.
+pub(crate) fn cpu_of_all(pids: &[u32]) -> Result<Option<Duration>> {
+    let all: Vec<Duration> = pids.iter().copied().map(cpu).collect::<Result<_>>()?;
+    Ok((!all.is_empty()).then(|| all.iter().sum()))
+}
+
+/// What several processes occupy together, if there are any.
+pub(crate) fn resident_bytes_of_all(pids: &[u32]) -> Result<Option<u64>> {
+    let all: Vec<Memory> = pids.iter().copied().map(memory).collect::<Result<_>>()?;
+    Ok((!all.is_empty()).then(|| all.iter().map(|memory| memory.resident_bytes).sum()))
+}
+
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -88,5 +100,9 @@ mod tests {
         assert!(descriptors(own).unwrap() >= 3);
         assert!(cpu(own).unwrap() < Duration::from_hours(1));
         assert!(cpu(0).is_err());
+        let once = cpu(own).unwrap();
+        assert!(cpu_of_all(&[own, own]).unwrap() >= Some(once * 2));
+        assert!(resident_bytes_of_all(&[own, own]).unwrap() > Some(memory.resident_bytes));
+        assert!(cpu_of_all(&[]).unwrap().is_none() && cpu_of_all(&[own, 0]).is_err());
     }
 }

@@ -108,26 +108,35 @@ impl Session {
 
     /// Opens a session that asks for this timeout.
     pub(crate) async fn open_with(address: SocketAddr, timeout_ms: i32) -> Result<Session> {
-        let connect = TcpStream::connect(address);
-        let stream = timeout(PATIENCE, connect).await.context("connecting takes too long")??;
-        ensure!(stream.local_addr()? != stream.peer_addr()?, "the connection reached itself");
-        stream.set_nodelay(true)?;
-        let mut session =
-            Session { stream, input: BytesMut::new(), events: VecDeque::new(), requests: 0 };
         let request = ConnectRequest {
             timeout_ms,
             password: Some(Bytes::from_static(&[0; 16])),
             read_only: Some(false),
             ..ConnectRequest::default()
         };
+        let (session, response) = Session::ask(address, &request).await?;
+        ensure!(response.timeout_ms > 0, "the server opens no session");
+        Ok(session)
+    }
+
+    /// Asks for a session, or for one to go on; the answer may be that there is none.
+    pub(crate) async fn ask(
+        address: SocketAddr,
+        request: &ConnectRequest,
+    ) -> Result<(Session, ConnectResponse)> {
+        let connect = TcpStream::connect(address);
+        let stream = timeout(PATIENCE, connect).await.context("connecting takes too long")??;
+        ensure!(stream.local_addr()? != stream.peer_addr()?, "the connection reached itself");
+        stream.set_nodelay(true)?;
+        let mut session =
+            Session { stream, input: BytesMut::new(), events: VecDeque::new(), requests: 0 };
         let mut out = BytesMut::new();
         let start = begin_frame(&mut out);
         request.encode(&mut out);
         end_frame(&mut out, start);
         session.stream.write_all(&out).await?;
         let response: ConnectResponse = decode_all(&session.frame().await?)?;
-        ensure!(response.timeout_ms > 0, "the server opens no session");
-        Ok(session)
+        Ok((session, response))
     }
 
     /// The bare connection, of which everything has been read.

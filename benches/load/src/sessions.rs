@@ -1,6 +1,5 @@
 //! Opening sessions, and what they cost while nobody uses them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,16 +21,21 @@ pub(crate) struct Opened {
 }
 
 /// Opens `count` sessions, `at_once` at a time.
-pub(crate) async fn open_many(address: SocketAddr, count: usize, at_once: usize) -> Result<Opened> {
+pub(crate) async fn open_many(target: &Target, count: usize, at_once: usize) -> Result<Opened> {
     let begun = Arc::new(AtomicUsize::new(0));
     let mut openers = JoinSet::new();
     for _ in 0..at_once.max(1) {
         let begun = Arc::clone(&begun);
+        let target = target.clone();
         openers.spawn(async move {
             let mut opened = Opened { sessions: Vec::new(), latency: latency()? };
-            while begun.fetch_add(1, Ordering::Relaxed) < count {
+            loop {
+                let number = begun.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    break;
+                }
                 let start = now();
-                opened.sessions.push(Session::open(address).await?);
+                opened.sessions.push(Session::open(target.address_of(number)).await?);
                 note(&mut opened.latency, start, now());
             }
             anyhow::Ok(opened)
@@ -68,14 +72,13 @@ async fn close_many(mut sessions: Vec<Session>, at_once: usize) -> Result<()> {
 /// Measures opening; then what the sessions occupy when idle, and what remains when they are gone.
 pub(crate) async fn measure(target: &Target, measure: &Measure) -> Result<Figures> {
     let resident = || -> Result<Option<f64>> {
-        let memory = target.pid.map(process::memory).transpose()?;
-        Ok(memory.map(|memory| memory.resident_bytes as f64))
+        Ok(process::resident_bytes_of_all(&target.pids)?.map(|bytes| bytes as f64))
     };
     let idle = Duration::from_secs_f64(measure.idle_seconds);
     let before = resident()?;
     let meter = Meter::start(target)?;
     let Opened { sessions, latency } =
-        open_many(target.address, measure.sessions, measure.shape.connections).await?;
+        open_many(target, measure.sessions, measure.shape.connections).await?;
     let spent = meter.stop()?;
     tokio::time::sleep(idle).await;
     let during = resident()?;

@@ -54,7 +54,7 @@ struct Sample {
 
 /// Runs the load, prints a sample each interval and fails if something grew.
 pub(crate) async fn run(soak: &Soak) -> Result<()> {
-    let pid = soak.server.pid.context("the server's PID is needed")?;
+    let pid = *soak.server.pids.first().context("the server's PID is needed")?;
     prepare(&soak.server).await?;
     let times = Arc::new(Mutex::new(latency()?));
     let begin = now();

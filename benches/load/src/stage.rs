@@ -57,7 +57,14 @@ pub(crate) async fn set(target: &Target, measure: &Measure) -> Result<()> {
         .chain((0..measure.shape.connections).map(created_folder))
         .map(|path| create(&path, &empty, PERSISTENT));
     session.call_all(OpCode::Create, bare, Some(ErrorCode::NodeExists)).await?;
-    session.close().await
+    session.close().await?;
+    // The other servers of an ensemble may lag behind the one that answered.
+    for address in &target.addresses {
+        let mut session = Session::open(*address).await?;
+        session.sync().await?;
+        session.close().await?;
+    }
+    Ok(())
 }
 
 /// Removes them.
